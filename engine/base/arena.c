@@ -1,0 +1,222 @@
+/* arena.c -- see arena.h. In builds with assertions, released memory is filled with a NaN pattern, so that a
+ * use after release shows in the results; under AddressSanitizer it is unreadable as well. */
+#define _GNU_SOURCE
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define FORBID(p, n) __asan_poison_memory_region((p), (n))
+#define PERMIT(p, n) __asan_unpoison_memory_region((p), (n))
+#else
+#define FORBID(p, n) ((void)(p), (void)(n))
+#define PERMIT(p, n) ((void)(p), (void)(n))
+#endif
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+size_t ebb_align(size_t bytes)
+{
+  return (bytes + EBB_ALIGN - 1) / EBB_ALIGN * EBB_ALIGN;
+}
+
+ebb_status ebb_arena_create(ebb_arena *a, const char *name, size_t size)
+{
+  *a = (ebb_arena){.name = name, .size = ebb_align(size)};
+  if (a->size == 0) return EBB_OK;
+  size_t available = ebb_memory_available();
+  if (a->size > available)
+    return ebb_fail(EBB_OSERR, "memory: the %s region needs %zu bytes, %zu are available", name, a->size, available);
+  a->base = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (a->base == MAP_FAILED) {
+    a->base = NULL;
+    return ebb_fail(EBB_OSERR, "memory: the system refused %zu bytes for the %s region", a->size, name);
+  }
+  if (a->size >= HUGE_PAGE) madvise(a->base, a->size, MADV_HUGEPAGE); /* fewer page faults; a wish only */
+  FORBID(a->base, a->size);
+  return EBB_OK;
+}
+
+void ebb_arena_create_dry(ebb_arena *a, const char *name)
+{
+  *a = (ebb_arena){.name = name, .base = (char *)((size_t)1 << 32), .size = (size_t)1 << 46, .dry = true};
+}
+
+void ebb_arena_destroy(ebb_arena *a)
+{
+  if (!a->dry && a->base) {
+    PERMIT(a->base, a->size);
+    munmap(a->base, a->size);
+  }
+  *a = (ebb_arena){0};
+}
+
+static void note_peak(ebb_arena *a)
+{
+  size_t now = a->low + a->high;
+  if (now <= a->peak) return;
+  a->peak = now;
+  a->at_peak[EBB_USE_STREAM] = a->stream;
+  a->at_peak[EBB_USE_KEPT] = a->low - a->stream;
+  a->at_peak[EBB_USE_SCRATCH] = a->high;
+}
+
+static void require(const ebb_arena *a, size_t bytes)
+{
+  EBB_ASSERT(bytes <= a->size - a->low - a->high, "region %s: %zu bytes asked for, %zu of %zu free", a->name, bytes,
+             a->size - a->low - a->high, a->size);
+}
+
+void *ebb_arena_low(ebb_arena *a, size_t bytes, ebb_use use)
+{
+  bytes = ebb_align(bytes);
+  require(a, bytes);
+  char *p = a->base + a->low;
+  a->low += bytes;
+  if (use == EBB_USE_STREAM) a->stream += bytes;
+  note_peak(a);
+  if (!a->dry) PERMIT(p, bytes);
+  return p;
+}
+
+void *ebb_arena_high(ebb_arena *a, size_t bytes)
+{
+  bytes = ebb_align(bytes);
+  require(a, bytes);
+  a->high += bytes;
+  note_peak(a);
+  char *p = a->base + a->size - a->high;
+  if (!a->dry) PERMIT(p, bytes);
+  return p;
+}
+
+ebb_mark ebb_arena_low_mark(const ebb_arena *a)
+{
+  return (ebb_mark){a->low, a->stream};
+}
+
+ebb_mark ebb_arena_high_mark(const ebb_arena *a)
+{
+  return (ebb_mark){a->high, 0};
+}
+
+static void poison(const ebb_arena *a, char *p, size_t bytes)
+{
+  if (a->dry) return;
+#ifndef NDEBUG
+  memset(p, 0xff, bytes);
+#endif
+  FORBID(p, bytes);
+}
+
+void ebb_arena_low_release(ebb_arena *a, ebb_mark mark)
+{
+  EBB_ASSERT(mark.bytes <= a->low, "region %s: release to %zu from %zu", a->name, mark.bytes, a->low);
+  poison(a, a->base + mark.bytes, a->low - mark.bytes);
+  a->low = mark.bytes;
+  a->stream = mark.stream;
+}
+
+void ebb_arena_high_release(ebb_arena *a, ebb_mark mark)
+{
+  EBB_ASSERT(mark.bytes <= a->high, "region %s: release to %zu from %zu", a->name, mark.bytes, a->high);
+  poison(a, a->base + a->size - a->high, a->high - mark.bytes);
+  a->high = mark.bytes;
+}
+
+void *ebb_arena_high_slide(ebb_arena *a, ebb_mark mark, size_t bytes)
+{
+  size_t high = mark.bytes + ebb_align(bytes);
+  EBB_ASSERT(high <= a->high, "region %s: %zu bytes slide up from %zu to %zu", a->name, bytes, a->high, mark.bytes);
+  char  *from = a->base + a->size - a->high, *to = a->base + a->size - high;
+  size_t freed = a->high - high;
+  if (!a->dry) {
+    PERMIT(to, ebb_align(bytes));
+    memmove(to, from, ebb_align(bytes));
+  }
+  poison(a, from, freed);
+  a->high = high;
+  return to;
+}
+
+/* The number that follows `key` in a file of the system, in units of `unit` bytes; `missing` if there is none. */
+static size_t system_number(const char *path, const char *key, size_t unit, size_t missing)
+{
+  FILE  *f = fopen(path, "r");
+  char   line[256];
+  size_t value = missing;
+  if (!f) return missing;
+  while (fgets(line, sizeof line, f)) {
+    size_t number;
+    if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), " %zu", &number) == 1) {
+      value = number * unit;
+      break;
+    }
+  }
+  fclose(f);
+  return value;
+}
+
+size_t ebb_memory_available(void)
+{
+  const size_t none = (size_t)1 << 46;
+  size_t machine = system_number("/proc/meminfo", "MemAvailable:", 1024, none);
+  size_t limit = system_number("/sys/fs/cgroup/memory.max", "", 1, none);
+  size_t used = system_number("/sys/fs/cgroup/memory.current", "", 1, 0);
+  size_t cache = system_number("/sys/fs/cgroup/memory.stat", "inactive_file", 1, 0);
+  size_t group = limit == none ? none : limit + cache > used ? limit + cache - used : 0;
+  return machine < group ? machine : group;
+}
+
+/* ---- pool ------------------------------------------------------------------------------------------------- */
+struct ebb_pool_block {
+  struct ebb_pool_block *next;
+  size_t                 used, size;
+  _Alignas(EBB_ALIGN) char bytes[];
+};
+
+void *ebb_pool_take(ebb_pool *p, size_t bytes)
+{
+  bytes = (bytes + 15) / 16 * 16;
+  struct ebb_pool_block *b = p->blocks;
+  if (!b || b->size - b->used < bytes) {
+    size_t size = bytes > 16384 ? bytes : 16384;
+    size_t whole = ebb_align(sizeof *b + size);
+    b = aligned_alloc(EBB_ALIGN, whole);
+    EBB_ASSERT(b, "the system has no %zu bytes left", whole);
+    memset(b, 0, whole);
+    b->size = size;
+    b->next = p->blocks;
+    p->blocks = b;
+  }
+  void *q = b->bytes + b->used;
+  b->used += bytes;
+  return q;
+}
+
+char *ebb_pool_text(ebb_pool *p, const char *format, ...)
+{
+  va_list args;
+  va_start(args, format);
+  int length = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  char *text = ebb_pool_take(p, (size_t)length + 1);
+  va_start(args, format);
+  vsnprintf(text, (size_t)length + 1, format, args);
+  va_end(args);
+  return text;
+}
+
+void ebb_pool_clear(ebb_pool *p)
+{
+  while (p->blocks) {
+    struct ebb_pool_block *next = p->blocks->next;
+    free(p->blocks);
+    p->blocks = next;
+  }
+}

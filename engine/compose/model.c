@@ -1,0 +1,108 @@
+/* model.c -- see model.h. */
+#include "compose/model.h"
+
+#include <math.h>
+
+#include "kernels/kernels.h"
+
+void ebb_model_begin(ebb_model *m, ebb_builder *b, const char *name, ebb_shape in)
+{
+  in.n = 1;
+  *m = (ebb_model){.in = in};
+  m->name = ebb_pool_text(&m->pool, "%s", name);
+  *b = (ebb_builder){.pool = &m->pool, .rank = in.rank, .scope = ""};
+}
+
+ebb_status ebb_model_end(ebb_model *m, const ebb_builder *b, ebb_layer *root)
+{
+  char text[EBB_SHAPE_TEXT];
+  m->root = root;
+  m->params = b->first;
+  m->layers = b->layers;
+  m->weights = b->weights;
+  m->states = b->states;
+  ebb_shape x = m->in;
+  for (int i = 0; root->ops->child(root, i); i++) {
+    const ebb_layer *l = root->ops->child(root, i);
+    ebb_shape        y = ebb_layer_shape(l, x);
+    if (y.rank == 0)
+      return ebb_fail(EBB_CONFIG,
+                      "model %s: layer %s (%s) does not fit its input %s\nhint: check data.shape and the model's widths "
+                      "and strides",
+                      m->name, l->name, l->ops->name, ebb_shape_print(text, x));
+    x = y;
+  }
+  m->out = x;
+  return EBB_OK;
+}
+
+void ebb_model_destroy(ebb_model *m)
+{
+  ebb_pool_clear(&m->pool);
+  *m = (ebb_model){0};
+}
+
+/* A normal cut at two sigma: drawn again from further counters until it lies within. */
+static double truncated_normal(ebb_rng g, uint64_t i, uint64_t count)
+{
+  double v = ebb_rng_normal(g, i);
+  for (uint64_t again = 1; fabs(v) > 2; again++) v = ebb_rng_normal(g, i + again * count);
+  return v;
+}
+
+static double initial(const ebb_param *p, ebb_rng g, uint64_t i)
+{
+  switch (p->fill) {
+  case EBB_FILL_ZERO: return 0;
+  case EBB_FILL_ONE: return 1;
+  case EBB_FILL_NORMAL: return p->scale * ebb_rng_normal(g, i);
+  case EBB_FILL_TRUNCATED_NORMAL: return p->scale * truncated_normal(g, i, p->count);
+  case EBB_FILL_UNIFORM: return p->scale * (2 * ebb_rng_uniform(g, i) - 1);
+  }
+  return 0;
+}
+
+void ebb_model_initialise(const ebb_model *m, ebb_real *weights, ebb_real *state, uint64_t seed)
+{
+  for (const ebb_param *p = m->params; p; p = p->next) {
+    ebb_real *values = (p->kind == EBB_WEIGHT ? weights : state) + p->offset;
+    ebb_rng   g = {seed, EBB_RNG_INIT, (uint32_t)p->index};
+    for (size_t i = 0; i < p->count; i++) values[i] = (ebb_real)initial(p, g, i);
+  }
+}
+
+static void walk(const ebb_layer *l, int depth, void (*visit)(const ebb_layer *, int, void *), void *context)
+{
+  visit(l, depth, context);
+  for (int i = 0; l->ops->child && l->ops->child(l, i); i++) walk(l->ops->child(l, i), depth + 1, visit, context);
+}
+
+void ebb_model_walk(const ebb_model *m, void (*visit)(const ebb_layer *l, int depth, void *context), void *context)
+{
+  walk(m->root, 0, visit, context);
+}
+
+/* ---- the two passes ------------------------------------------------------------------------------------------ */
+void ebb_forward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view *y)
+{
+  EBB_ASSERT(r->arena->low == 0 && r->kept_count == 0, "the pass before was not released (%zu bytes)", r->arena->low);
+  if (r->pass == EBB_TRAIN) r->step++;
+  r->keep = r->pass == EBB_EVAL ? EBB_KEEP_NONE : r->policy == EBB_STORE ? EBB_KEEP_ALL : EBB_KEEP_INPUTS;
+  *y = ebb_kept_view(r, ebb_layer_shape(m->root, x.s));
+  ebb_forward_layer(m->root, r, x, *y);
+}
+
+void ebb_backward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view dy, ebb_view dx)
+{
+  EBB_ASSERT(r->pass == EBB_TRAIN, "backward of a pass that is no training pass (%d)", (int)r->pass);
+  m->root->ops->backward(m->root, r, x, dy, dx, NULL);
+  EBB_ASSERT(r->kept_count == 0, "%zu views were kept for nobody", r->kept_count);
+  ebb_release(r);
+}
+
+void ebb_release(ebb_run *r)
+{
+  r->kept_count = 0;
+  ebb_arena_low_release(r->arena, (ebb_mark){0, 0});
+  ebb_arena_high_release(r->arena, (ebb_mark){0, 0});
+}

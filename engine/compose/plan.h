@@ -1,0 +1,50 @@
+/* plan.h -- how much memory a run takes, known before it runs.
+ * Owns: the plan and the regions made by it. Must not know: datasets, optimisers (whose bytes it is told).
+ *
+ * The plan is the run itself on a dry arena: the same code takes and gives back the same bytes, and computes
+ * nothing. What is planned is therefore what is used, to the byte. */
+#pragma once
+#include "compose/model.h"
+
+#include <stdio.h>
+
+typedef struct ebb_plan_options {
+  ebb_policy policy;
+  bool       training;        /* false: evaluation only, no gradients                              */
+  bool       input_gradient;  /* the gradient of the model's input is wanted too                   */
+  size_t     optimizer;       /* bytes of optimiser state                                          */
+  size_t     batches;         /* bytes of batches and the reader's buffers                         */
+} ebb_plan_options;
+
+typedef struct ebb_plan {
+  ebb_shape  x;               /* a full batch                                                      */
+  ebb_policy policy;
+  bool       training;
+  size_t weights, gradients, optimizer, state; /* the model region: state is running statistics, what layers save
+                                                  from forward to backward, and the stack of kept views */
+  size_t stream, kept, scratch;                /* the parts of the run region's peak                */
+  size_t batches;
+  size_t peak;                                 /* the sum of all                                    */
+  ebb_tally *tally;                            /* (layers), in the pool                             */
+  size_t saved;                                /* part of `state`                                   */
+  size_t kept_views;
+} ebb_plan;
+
+void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool);
+
+/* The regions of a run and the run in them. */
+typedef struct ebb_workspace {
+  ebb_arena model, arena;     /* the model region and the run region                               */
+  ebb_real *weights, *grads, *state;
+  void     *optimizer;        /* p->optimizer bytes, zero                                          */
+  ebb_run   run;
+} ebb_workspace;
+
+/* Takes exactly the planned bytes. EBB_OSERR with planned and available bytes, and what to change, if they are not
+ * there. Weights and states are not initialised; seed, pass and so on are the caller's. */
+ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_plan *p);
+void       ebb_workspace_destroy(ebb_workspace *w);
+size_t     ebb_workspace_peak(const ebb_workspace *w, size_t batches); /* observed bytes, to compare with p->peak */
+
+/* The tree of layers with shapes, parameters and bytes, as text for people. */
+void ebb_plan_print(FILE *out, const ebb_plan *p, const ebb_model *m);

@@ -1,0 +1,299 @@
+/* sequence.c -- the chain: a layer made of layers one after the other.
+ * Owns: which activations stay for the way back, and where gradients lie. It asks one question of a layer: has it an
+ * inverse? Must not know: which layers there are.
+ *
+ * Way forward, by r->keep:
+ *   NONE    two scratch buffers take turns; layers that can, work in place.
+ *   INPUTS  (the outermost sequence, under REVERSE and CHECKPOINT) the inputs of irreversible layers stay, nothing
+ *           inside the layers does. Reversible layers work in place on one stream; under CHECKPOINT each leaves a
+ *           copy of its input.
+ *   ALL     (STORE, and inside a block that is being replayed) everything backward needs stays.
+ * Way back: the gradient of a layer's input is written over that input, which nobody needs any more, unless a
+ * reversible layer in front must still turn it back into its own input. */
+#include "compose/sequence.h"
+
+#include "compose/catalogue.h"
+#include "kernels/kernels.h"
+
+struct ebb_sequence {
+  ebb_layer   base;
+  int         count, most;
+  ebb_layer **layers;
+};
+
+/* ---- building ------------------------------------------------------------------------------------------------ */
+ebb_sequence *ebb_sequence_open(ebb_builder *b, const char *name, int most)
+{
+  ebb_sequence *s = (ebb_sequence *)ebb_layer_new(b, &ebb_sequence_ops, name, sizeof *s);
+  s->most = most;
+  s->layers = ebb_pool_take(b->pool, (size_t)most * sizeof *s->layers);
+  return s;
+}
+
+void ebb_sequence_add(ebb_sequence *s, ebb_layer *l)
+{
+  ebb_layer *last = s->count ? s->layers[s->count - 1] : NULL;
+  if (last && last->ops->absorb && last->ops->absorb(last, l)) return;
+  EBB_ASSERT(s->count < s->most, "%s has room for %d layers", s->base.name, s->most);
+  s->layers[s->count++] = l;
+}
+
+ebb_layer *ebb_sequence_close(ebb_sequence *s)
+{
+  EBB_ASSERT(s->count > 0, "%s is empty", s->base.name);
+  return &s->base;
+}
+
+static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
+{
+  const ebb_sequence *s = (const ebb_sequence *)layer;
+  for (int i = 0; i < s->count && x.rank; i++) x = ebb_layer_shape(s->layers[i], x);
+  return x;
+}
+
+static const ebb_layer *child(const ebb_layer *layer, int i)
+{
+  const ebb_sequence *s = (const ebb_sequence *)layer;
+  return i < s->count ? s->layers[i] : NULL;
+}
+
+/* ---- small questions ------------------------------------------------------------------------------------------ */
+/* Does a reversible layer before `i` need layer i's input back as it was? */
+static bool needed_for_reversal(const ebb_sequence *s, const ebb_run *r, int i)
+{
+  return i > 0 && ebb_reversible(s->layers[i - 1]) && r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE;
+}
+
+/* Are all layers from `i` on reversible, so that they can work in place on the sequence's output? */
+static bool reversible_from(const ebb_sequence *s, int i)
+{
+  while (i < s->count && ebb_reversible(s->layers[i])) i++;
+  return i == s->count;
+}
+
+/* Do all layers before `i` hand gradients through in place, without a look at their input? */
+static bool in_place_before(const ebb_sequence *s, int i)
+{
+  while (i > 0 && s->layers[i - 1]->ops->in_place && s->layers[i - 1]->ops->ignores_x && !ebb_reversible(s->layers[i - 1]))
+    i--;
+  return i == 0;
+}
+
+static ebb_view retyped(ebb_view v, ebb_shape s)
+{
+  v.s = s;
+  return v;
+}
+
+static ebb_shape real_shape(ebb_shape s)
+{
+  s.stream = false;
+  return s;
+}
+
+/* Copies values, or the stream's bits. */
+static void copy(const ebb_run *r, ebb_view y, ebb_view x)
+{
+  if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
+}
+
+static void watch(ebb_run *r, const ebb_layer *l, ebb_view x, bool reconstructed)
+{
+  if (r->watch && !r->dry) r->watch(r, l, x, reconstructed);
+}
+
+/* ---- forward, nothing kept ------------------------------------------------------------------------------------ */
+typedef struct turns { ebb_view slot[2]; int next; } turns;
+
+/* A layer whose output goes over its input: reversible, or a leaf that can; never over the caller's x. */
+static bool works_in_place(const ebb_sequence *s, int i, bool owned)
+{
+  return owned && i + 1 < s->count && s->layers[i]->ops->in_place;
+}
+
+/* The two buffers that take turns, each as large as its largest tenant. */
+static turns take_turns(const ebb_sequence *s, ebb_run *r, ebb_shape x)
+{
+  size_t bytes[2] = {0, 0};
+  turns  t = {.next = 0};
+  int    next = 0;
+  bool   owned = false;
+  for (int i = 0; i + 1 < s->count; i++) {
+    x = ebb_layer_shape(s->layers[i], x);
+    if (works_in_place(s, i, owned)) continue;
+    if (ebb_bytes(x) > bytes[next]) bytes[next] = ebb_bytes(x);
+    next ^= 1;
+    owned = true;
+  }
+  for (int k = 0; k < 2; k++)
+    if (bytes[k]) t.slot[k].p = ebb_arena_high(r->arena, bytes[k]);
+  return t;
+}
+
+static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view y)
+{
+  turns    t = take_turns(s, r, x.s);
+  ebb_view now = x;
+  bool     owned = false;
+  for (int i = 0; i < s->count; i++) {
+    const ebb_layer *l = s->layers[i];
+    ebb_view         next = y;
+    if (works_in_place(s, i, owned)) next = retyped(now, ebb_layer_shape(l, now.s));
+    else if (i + 1 < s->count) {
+      next = ebb_view_of(t.slot[t.next].p, ebb_layer_shape(l, now.s));
+      t.next ^= 1;
+    }
+    if (ebb_reversible(l) && next.p != now.p) {
+      copy(r, next, now);
+      now = next;
+    }
+    ebb_forward_layer(l, r, now, next);
+    now = next;
+    owned = true;
+  }
+}
+
+/* ---- forward, kept -------------------------------------------------------------------------------------------- */
+/* Where layer i writes: the sequence's output if only reversible layers follow, else memory that is kept. */
+static ebb_view output_of(const ebb_sequence *s, ebb_run *r, int i, ebb_shape out, ebb_view y)
+{
+  return reversible_from(s, i + 1) && (y.p || i + 1 == s->count) ? y : ebb_kept_view(r, out);
+}
+
+static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view y)
+{
+  ebb_keep outer = r->keep, inner = outer == EBB_KEEP_ALL ? EBB_KEEP_ALL : EBB_KEEP_NONE;
+  ebb_view now = x;
+  bool     owned = false;
+  for (int i = 0; i < s->count; i++) {
+    const ebb_layer *l = s->layers[i];
+    ebb_shape        out = ebb_layer_shape(l, now.s);
+    ebb_mark         mark = ebb_arena_low_mark(r->arena);
+    ebb_view         next, input = now;
+    if (ebb_reversible(l)) {
+      if (!owned) {
+        next = output_of(s, r, i, out, y);
+        copy(r, next, now);
+        now = next;
+      }
+      input = next = now;
+      if (outer == EBB_KEEP_INPUTS && r->policy == EBB_CHECKPOINT) {
+        mark = ebb_arena_low_mark(r->arena);
+        input = ebb_kept_view(r, now.s);
+        copy(r, input, now);
+      }
+      watch(r, l, now, false);
+    } else if (owned && l->ops->in_place && l->ops->ignores_x && !l->ops->child && !needed_for_reversal(s, r, i) &&
+               !(i + 1 == s->count)) {
+      next = retyped(now, out);
+    } else {
+      next = output_of(s, r, i, out, y);
+    }
+    r->keep = inner;
+    ebb_forward_layer(l, r, now, next);
+    r->keep = outer;
+    ebb_kept_push(r, input, mark);
+    now = next;
+    owned = true;
+  }
+}
+
+static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+{
+  (void)scratch;
+  const ebb_sequence *s = (const ebb_sequence *)layer;
+  if (r->keep == EBB_KEEP_NONE) forward_unkept(s, r, x, y);
+  else forward_kept(s, r, x, y);
+}
+
+/* ---- backward -------------------------------------------------------------------------------------------------- */
+/* The gradient on its way back: a view, and the high end before it was taken if it lies there. */
+typedef struct gradient { ebb_view v; bool mine, high; ebb_mark mark; } gradient;
+
+/* Moves a gradient up over the dead one above it, so that the high end holds one only. */
+static gradient slide(ebb_run *r, gradient dead, gradient g)
+{
+  if (!dead.high) return g;
+  g.v.p = ebb_arena_high_slide(r->arena, dead.mark, ebb_bytes(g.v.s));
+  g.mark = dead.mark;
+  return g;
+}
+
+/* A reversible layer changes the gradient in place; the caller's stays as it is. */
+static gradient own(ebb_run *r, gradient g)
+{
+  if (g.mine) return g;
+  gradient mine = {.mine = true, .high = true, .mark = ebb_arena_high_mark(r->arena)};
+  mine.v = ebb_scratch_view(r, g.v.s);
+  copy(r, mine.v, g.v);
+  return mine;
+}
+
+static gradient back_reversible(const ebb_layer *l, ebb_run *r, ebb_view x, gradient g, ebb_keep outer)
+{
+  g = own(r, g);
+  if (outer == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE) {
+    ebb_reverse_layer(l, r, x, g.v);
+    watch(r, l, x, true);
+  } else {
+    ebb_backward_layer(l, r, x, g.v, g.v);
+  }
+  return g;
+}
+
+static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_view x, gradient g, ebb_view dx,
+                                  bool keep_x)
+{
+  gradient to = {.v = retyped(x, real_shape(x.s)), .mine = true};
+  if (i == 0 || (in_place_before(s, i) && !keep_x && dx.p)) {
+    to = (gradient){.v = dx};
+  } else if (keep_x) {
+    to.high = true;
+    to.mark = ebb_arena_high_mark(r->arena);
+    to.v = ebb_scratch_view(r, real_shape(x.s));
+  }
+  ebb_backward_layer(s->layers[i], r, x, g.v, to.v);
+  return to.high ? slide(r, g, to) : to;
+}
+
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  (void)scratch, (void)x;
+  const ebb_sequence *s = (const ebb_sequence *)layer;
+  ebb_keep            outer = r->keep, inner = outer == EBB_KEEP_ALL ? EBB_KEEP_ALL : EBB_KEEP_NONE;
+  gradient            g = {.v = dy};
+  for (int i = s->count - 1; i >= 0; i--) {
+    const ebb_layer *l = s->layers[i];
+    ebb_kept         kept = ebb_kept_pop(r);
+    bool             keep_x = needed_for_reversal(s, r, i);
+    r->keep = inner;
+    if (ebb_reversible(l)) g = back_reversible(l, r, kept.view, g, outer);
+    else g = back_irreversible(s, r, i, kept.view, g, dx, keep_x);
+    r->keep = outer;
+    ebb_arena_low_release(r->arena, kept.mark);
+  }
+  if (dx.p && g.v.p != dx.p) copy(r, dx, g.v);
+}
+
+static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
+{
+  const char   *outer = ebb_scope_enter(b, "%s", name);
+  ebb_sequence *s = ebb_sequence_open(b, "chain", 4);
+  ebb_sequence_add(s, ebb_batch_norm_ops.make(b, "norm1", x));
+  ebb_sequence_add(s, ebb_relu_ops.make(b, "relu", x));
+  ebb_sequence_add(s, ebb_conv_ops.make(b, "conv", x));
+  ebb_sequence_add(s, ebb_batch_norm_ops.make(b, "norm2", x));
+  b->scope = outer;
+  return ebb_sequence_close(s);
+}
+
+const ebb_layer_ops ebb_sequence_ops = {
+    .name = "sequence",
+    .formula = "y = L_n(... L_2(L_1(x)))",
+    .source = "",
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+    .child = child,
+    .make = make,
+};

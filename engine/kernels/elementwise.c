@@ -1,0 +1,94 @@
+/* elementwise.c -- one value in, one value out.
+ * Owns: fill, copy, add, leaky ReLU, mapped functions. All are bound by memory: one pass, each operand touched once. */
+#include "kernels/lines.h"
+
+void NAME(fill)(float *y, int ys, float value, size_t rows, int c)
+{
+  lines l = lines_of(rows, c, ys == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float *to = y + line_at(&l, ys, i);
+    FOR_VECTORS(j, k, line_length(&l, i)) store_tail(to + j, broadcast(value), (int)k);
+  }
+}
+
+void NAME(copy)(float *y, int ys, const float *x, int xs, size_t rows, int c)
+{
+  lines l = lines_of(rows, c, ys == c && xs == c);
+  if (y == x && ys == xs) return;
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float       *to = y + line_at(&l, ys, i);
+    const float *from = x + line_at(&l, xs, i);
+    FOR_VECTORS(j, k, line_length(&l, i)) store_tail(to + j, load_tail(from + j, (int)k), (int)k);
+  }
+}
+
+/* y += x */
+void NAME(add)(float *y, int ys, const float *x, int xs, size_t rows, int c)
+{
+  lines l = lines_of(rows, c, ys == c && xs == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float       *to = y + line_at(&l, ys, i);
+    const float *from = x + line_at(&l, xs, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+      store_tail(to + j, load_tail(to + j, (int)k) + load_tail(from + j, (int)k), (int)k);
+  }
+}
+
+/* y = x > 0 ? x : slope x */
+void NAME(leaky)(float *y, int ys, const float *x, int xs, float slope, size_t rows, int c)
+{
+  lines l = lines_of(rows, c, ys == c && xs == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float       *to = y + line_at(&l, ys, i);
+    const float *from = x + line_at(&l, xs, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+    {
+      vec v = load_tail(from + j, (int)k);
+      store_tail(to + j, choose(v > 0, v, slope * v), (int)k);
+    }
+  }
+}
+
+/* dx = x > 0 ? dy : slope dy */
+void NAME(leaky_grad)(float *dx, int dxs, const float *x, int xs, const float *dy, int dys, float slope, size_t rows,
+                      int c)
+{
+  lines l = lines_of(rows, c, dxs == c && xs == c && dys == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float       *to = dx + line_at(&l, dxs, i);
+    const float *from = x + line_at(&l, xs, i), *grad = dy + line_at(&l, dys, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+    {
+      vec d = load_tail(grad + j, (int)k);
+      store_tail(to + j, choose(load_tail(from + j, (int)k) > 0, d, slope * d), (int)k);
+    }
+  }
+}
+
+void NAME(map)(float *y, int ys, const float *x, int xs, double (*f)(double), size_t rows, int c)
+{
+  lines l = lines_of(rows, c, ys == c && xs == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float       *to = y + line_at(&l, ys, i);
+    const float *from = x + line_at(&l, xs, i);
+    for (size_t j = 0; j < line_length(&l, i); j++) to[j] = (float)f((double)from[j]);
+  }
+}
+
+void NAME(map_grad)(float *dx, int dxs, const float *x, int xs, const float *dy, int dys, double (*derivative)(double),
+                    size_t rows, int c)
+{
+  lines l = lines_of(rows, c, dxs == c && xs == c && dys == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float       *to = dx + line_at(&l, dxs, i);
+    const float *from = x + line_at(&l, xs, i), *grad = dy + line_at(&l, dys, i);
+    for (size_t j = 0; j < line_length(&l, i); j++) to[j] = (float)((double)grad[j] * derivative((double)from[j]));
+  }
+}

@@ -1,0 +1,46 @@
+/* fast.h -- the functions of one instruction set's table, each declared with the signature of its entry in
+ * ebbk_table. Private to the files that are compiled once per instruction set. */
+#pragma once
+#include "kernels/vector.h"
+
+#define DECLARE(f) extern __typeof__(*((ebbk_table *)0)->f) NAME(f)
+
+/* conv.c, conv_weight.c */
+DECLARE(conv_scratch);
+DECLARE(conv_forward);
+DECLARE(conv_grad_data);
+DECLARE(conv_grad_weight);
+size_t NAME(conv_weight_scratch)(const ebbk_conv *g, int threads);
+
+/* norm.c */
+DECLARE(column_sums);
+DECLARE(moments);
+DECLARE(affine_act);
+DECLARE(affine_act_sums);
+DECLARE(affine_act_grad);
+
+/* elementwise.c, dropout.c */
+DECLARE(fill);
+DECLARE(copy);
+DECLARE(add);
+DECLARE(leaky);
+DECLARE(leaky_grad);
+DECLARE(map);
+DECLARE(map_grad);
+DECLARE(dropout);
+
+/* pool.c, loss.c */
+DECLARE(pool_mean);
+DECLARE(pool_mean_grad);
+DECLARE(pool_max);
+DECLARE(pool_max_grad);
+DECLARE(softmax_xent);
+
+/* stream.c, optimiser.c */
+DECLARE(fixed_from_real);
+DECLARE(real_from_fixed);
+DECLARE(fixed_add);
+DECLARE(fixed_subtract);
+DECLARE(sgd);
+DECLARE(sum_squares);
+DECLARE(scale);

@@ -1,0 +1,125 @@
+/* kernels.h -- the arithmetic of the engine: one table of functions on pointers and sizes.
+ * Owns: the signatures and the choice of instruction set. Must not know: layers, arenas, runs.
+ * These are the only SIMD and OpenMP loops of the engine.
+ *
+ * Laws, for every kernel and every instruction set:
+ *  - Tensors are channels-last; a matrix of `rows` pixels and `c` channels has a row stride in values (xs, ys...).
+ *  - Outputs first, then inputs, then sizes, then scratch. Kernels return nothing and cannot fail.
+ *  - Results do not depend on the number of threads: every sum has a fixed order, over chunks that depend on the
+ *    sizes only. They do not depend on alignment or row strides either: the same values give the same bits.
+ *  - Element-wise kernels may work in place (y == x, dx == dy, dx == x).
+ *  - "+=" marks outputs that are added to; all others are overwritten.
+ *  - NaN stays NaN: no fast-math.
+ * The plain reference stands beside each fast kernel (reference.c) and is what the double build uses. */
+#pragma once
+#include "base/real.h"
+#include "base/rng.h"
+#include "base/status.h"
+
+/* Convolution (cross-correlation) in 1-D to 3-D; unused dimensions are 1 with kernel 1, stride 1, padding 0.
+ * y[n,q,co] = b[co] + sum over taps k, channels ci of w[k,ci,co] x[n, q stride + k - pad, ci], zero outside. */
+typedef struct ebbk_conv {
+  int n;               /* samples                                                   */
+  int in[3], ci;       /* input D H W and channels                                  */
+  int out[3], co;      /* output D H W and channels, floor((in + 2 pad - k)/s) + 1  */
+  int kernel[3], stride[3], pad[3];
+} ebbk_conv;
+
+/* Pooling windows; same letters. Padding never wins a maximum and does not count in a mean. */
+typedef ebbk_conv ebbk_pool; /* ci == co == channels */
+
+/* What left the range of the stream, or was not a number, in one call. */
+typedef struct ebbk_range {
+  uint64_t count;      /* values beyond the range                                   */
+  double   worst;      /* the largest magnitude seen among them (NaN counts as inf) */
+} ebbk_range;
+
+typedef struct ebbk_table {
+  const char *isa;     /* "reference", "baseline", "avx2", "avx512"                 */
+
+  /* ---- convolution: x (rows = n in, ci), y (rows = n out, co), w (Kd, Kh, Kw, ci, co), b (co) or NULL.
+   *      scratch: conv_scratch(g, threads) bytes, 64-byte aligned. --------------------------------------- */
+  size_t (*conv_scratch)(const ebbk_conv *g, int threads);
+  void (*conv_forward)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *w, const ebb_real *b,
+                       const ebbk_conv *g, void *scratch);
+  void (*conv_grad_data)(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebb_real *w, const ebbk_conv *g,
+                         void *scratch);
+  void (*conv_grad_weight)(ebb_real *dw /* += */, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                           const ebbk_conv *g, void *scratch);
+
+  /* ---- matrices: c (m, n) = a (m, k) b (k, n) [+ c if add]; ta, tb: the operand is stored transposed ------- */
+  void (*gemm)(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const ebb_real *b, int bs, bool tb, int m,
+               int n, int k, bool add);
+  /* sum[c] += sum over rows of x */
+  void (*column_sums)(ebb_real *sum /* += */, const ebb_real *x, int xs, size_t rows, int c);
+
+  /* ---- normalisation. `instances` groups of `sites` consecutive rows each: 1 for batch norm, N for instance and
+   *      group norm. Every array of statistics is (instances, c). -------------------------------------------- */
+  /* mean and biased variance of each channel; Chan, Golub & LeVeque 1983 over fixed chunks, in double */
+  void (*moments)(ebb_real *mean, ebb_real *var, const ebb_real *x, int xs, size_t instances, size_t sites, int c);
+  /* y = act(x scale + shift), act(v) = v > 0 ? v : slope v: slope 1 is the identity, 0 ReLU */
+  void (*affine_act)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *scale, const ebb_real *shift,
+                     ebb_real slope, size_t instances, size_t sites, int c);
+  /* with dz = dy act'(x scale + shift): sum_dz = sum of dz, sum_dzx = sum of dz (x - mean); sums in double */
+  void (*affine_act_sums)(ebb_real *sum_dz, ebb_real *sum_dzx, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                          const ebb_real *mean, const ebb_real *scale, const ebb_real *shift, ebb_real slope,
+                          size_t instances, size_t sites, int c);
+  /* dx = a dz + b (x - mean) + e, dz as above, a b e (instances, c) */
+  void (*affine_act_grad)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                          const ebb_real *a, const ebb_real *b, const ebb_real *e, const ebb_real *mean,
+                          const ebb_real *scale, const ebb_real *shift, ebb_real slope, size_t instances, size_t sites,
+                          int c);
+
+  /* ---- element-wise -------------------------------------------------------------------------------------- */
+  void (*fill)(ebb_real *y, int ys, ebb_real value, size_t rows, int c);
+  void (*copy)(ebb_real *y, int ys, const ebb_real *x, int xs, size_t rows, int c);
+  void (*add)(ebb_real *y /* += */, int ys, const ebb_real *x, int xs, size_t rows, int c);
+  void (*leaky)(ebb_real *y, int ys, const ebb_real *x, int xs, ebb_real slope, size_t rows, int c);
+  void (*leaky_grad)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys, ebb_real slope,
+                     size_t rows, int c);
+  /* y = f(x), dx = dy f'(x): any function of one value, for layers that need no kernel of their own */
+  void (*map)(ebb_real *y, int ys, const ebb_real *x, int xs, double (*f)(double), size_t rows, int c);
+  void (*map_grad)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                   double (*derivative)(double), size_t rows, int c);
+  /* y = x / (1 - rate) where kept, else 0. Element i = row c + channel is dropped if the (i mod 4)-th 32-bit number
+   * of ebb_rng_bits(g, i / 4) is below rate 2^32: the mask is the same at every call. */
+  void (*dropout)(ebb_real *y, int ys, const ebb_real *x, int xs, double rate, ebb_rng g, size_t rows, int c);
+
+  /* ---- pooling; max_grad finds the first maximum of each window again ------------------------------------ */
+  void (*pool_mean)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_pool *g);
+  void (*pool_mean_grad)(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebbk_pool *g);
+  void (*pool_max)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_pool *g);
+  void (*pool_max_grad)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                        const ebbk_pool *g); /* dx != x */
+
+  /* ---- loss: returns the sum over rows of the cross-entropy of softmax(x) against the target that has
+   *      1 - smoothing + smoothing/c at `label` and smoothing/c elsewhere; dx = weight (softmax(x) - target).
+   *      Rows with label < 0 are left out (dx = 0). Sums in double. ------------------------------------------ */
+  double (*softmax_xent)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const int32_t *label, double smoothing,
+                         double weight, size_t rows, int c);
+
+  /* ---- stream: fixed point, value = integer 2^-EBB_FIXED_BITS. Values are rounded to nearest even and clamped to
+   *      the range before conversion, additions wrap: subtract undoes add whatever the values. `range` (may be
+   *      NULL) is added to. -------------------------------------------------------------------------------- */
+  void (*fixed_from_real)(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range);
+  void (*real_from_fixed)(ebb_real *y, int ys, const ebb_fixed *x, int xs, size_t rows, int c);
+  void (*fixed_add)(ebb_fixed *y /* += */, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range);
+  void (*fixed_subtract)(ebb_fixed *y /* -= */, int ys, const ebb_real *x, int xs, size_t rows, int c);
+
+  /* ---- optimiser, over n consecutive values ----------------------------------------------------------------- */
+  /* PyTorch's SGD: g += decay w; m = momentum m + g (m = g if first); w -= lr (nesterov ? g + momentum m : m) */
+  void (*sgd)(ebb_real *w, ebb_real *m, const ebb_real *g, size_t n, double lr, double momentum, double decay,
+              bool nesterov, bool first);
+  double (*sum_squares)(const ebb_real *x, size_t n);
+  void (*scale)(ebb_real *x, ebb_real factor, size_t n);
+} ebbk_table;
+
+/* The table in use: the reference until ebbk_start has chosen. */
+extern const ebbk_table *ebbk;
+
+/* Chooses the fastest table this processor runs, or the one that EBB_ISA names (EBB_CONFIG if it does not exist or
+ * the processor has not got it; the message lists what there is). The double build always has the reference. */
+ebb_status ebbk_start(void);
+
+/* The tables of this build that this processor runs, the reference first; returns their number (at most 4). */
+size_t ebbk_tables(const ebbk_table *tables[4]);

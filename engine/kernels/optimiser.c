@@ -1,0 +1,64 @@
+/* optimiser.c -- the update of the weights and the size of a gradient, over n consecutive values. Bound by memory. */
+#include "kernels/lines.h"
+
+typedef double vecd __attribute__((vector_size(8 * VL)));
+
+void NAME(sgd)(float *w, float *m, const float *g, size_t n, double lr, double momentum, double decay, bool nesterov,
+               bool first)
+{
+  lines l = lines_of(n, 1, true);
+  float rate = (float)lr, mu = (float)momentum, lambda = (float)decay;
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    size_t at = line_at(&l, 1, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+    {
+      float *wj = w + at + j, *mj = m + at + j;
+      vec    old = load_tail(wj, (int)k), d = load_tail(g + at + j, (int)k) + lambda * old;
+      vec    v = first ? d : mu * load_tail(mj, (int)k) + d;
+      vec    step = nesterov ? mu * v + d : v;
+      store_tail(mj, v, (int)k);
+      store_tail(wj, old - rate * step, (int)k);
+    }
+  }
+}
+
+enum { CHUNKS = 64, CHUNK_LEAST = 16384 };
+
+static double squares(const float *x, size_t n)
+{
+  vecd   sum = {0};
+  double total = 0;
+  FOR_VECTORS(j, k, n)
+  {
+    vecd v = __builtin_convertvector(load_tail(x + j, (int)k), vecd);
+    sum += v * v;
+  }
+  for (int i = 0; i < VL; i++) total += sum[i];
+  return total;
+}
+
+/* Sum of x^2, in double, over chunks that depend on n only. */
+double NAME(sum_squares)(const float *x, size_t n)
+{
+  double partial[CHUNKS] = {0}, sum = 0;
+  size_t chunk = (n + CHUNKS - 1) / CHUNKS;
+  if (chunk < CHUNK_LEAST) chunk = CHUNK_LEAST;
+#pragma omp parallel for if (n > PARALLEL_VALUES)
+  for (int i = 0; i < CHUNKS; i++) {
+    size_t begin = (size_t)i * chunk, end = begin + chunk < n ? begin + chunk : n;
+    if (begin < end) partial[i] = squares(x + begin, end - begin);
+  }
+  for (int i = 0; i < CHUNKS; i++) sum += partial[i];
+  return sum;
+}
+
+void NAME(scale)(float *x, float factor, size_t n)
+{
+  lines l = lines_of(n, 1, true);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float *p = x + line_at(&l, 1, i);
+    FOR_VECTORS(j, k, line_length(&l, i)) store_tail(p + j, load_tail(p + j, (int)k) * factor, (int)k);
+  }
+}

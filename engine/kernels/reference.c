@@ -1,0 +1,519 @@
+/* reference.c -- every kernel as plainly as it can be written: the definition that the fast ones are tested against,
+ * and the arithmetic of the double build.
+ * Owns: the table "reference". Must not know: vectors, tiles, scratch. Costs are those of the formulas; the loops
+ * that would be too slow for tests on real layers share their outermost dimension among the threads. */
+#include "kernels/tables.h"
+
+#include <math.h>
+
+static size_t volume(const int size[3])
+{
+  return (size_t)size[0] * (size_t)size[1] * (size_t)size[2];
+}
+
+/* Index of pixel (n, d, h, w) of an image of `size`. */
+static size_t pixel(const int size[3], int n, int d, int h, int w)
+{
+  return (((size_t)n * (size_t)size[0] + (size_t)d) * (size_t)size[1] + (size_t)h) * (size_t)size[2] + (size_t)w;
+}
+
+static bool inside(const int size[3], int d, int h, int w)
+{
+  return d >= 0 && d < size[0] && h >= 0 && h < size[1] && w >= 0 && w < size[2];
+}
+
+/* ---- pairs: every (output pixel, input pixel, tap) that a window connects -------------------------------------
+ * The loop below is shared by convolution and pooling. Within one sample the order is fixed: outputs first, then
+ * taps, both with the last dimension fastest. */
+typedef struct pair { size_t out, in, tap; } pair;
+
+typedef void pair_fn(const pair *p, void *what);
+
+static void for_window(const ebbk_conv *g, int n, const int q[3], pair_fn *f, void *what)
+{
+  pair p = {.out = pixel(g->out, n, q[0], q[1], q[2])};
+  for (int kd = 0; kd < g->kernel[0]; kd++)
+    for (int kh = 0; kh < g->kernel[1]; kh++)
+      for (int kw = 0; kw < g->kernel[2]; kw++, p.tap++) {
+        int d = q[0] * g->stride[0] + kd - g->pad[0];
+        int h = q[1] * g->stride[1] + kh - g->pad[1];
+        int w = q[2] * g->stride[2] + kw - g->pad[2];
+        if (!inside(g->in, d, h, w)) continue;
+        p.in = pixel(g->in, n, d, h, w);
+        f(&p, what);
+      }
+}
+
+static void for_pairs(const ebbk_conv *g, int n, pair_fn *f, void *what)
+{
+  for (int d = 0; d < g->out[0]; d++)
+    for (int h = 0; h < g->out[1]; h++)
+      for (int w = 0; w < g->out[2]; w++) for_window(g, n, (int[3]){d, h, w}, f, what);
+}
+
+/* ---- convolution ---------------------------------------------------------------------------------------------- */
+typedef struct conv_data {
+  ebb_real        *y, *dw; /* the output: y or dx, dw                    */
+  const ebb_real  *x, *w;  /* the input: x or dy, weights                */
+  const ebb_real  *dy;
+  int              ys, xs, dys;
+  const ebbk_conv *g;
+} conv_data;
+
+static size_t conv_scratch(const ebbk_conv *g, int threads)
+{
+  (void)g, (void)threads;
+  return 0;
+}
+
+static void forward_pair(const pair *p, void *what)
+{
+  const conv_data *a = what;
+  int              ci = a->g->ci, co = a->g->co;
+  ebb_real        *y = a->y + p->out * (size_t)a->ys;
+  const ebb_real  *x = a->x + p->in * (size_t)a->xs, *w = a->w + p->tap * (size_t)ci * (size_t)co;
+  for (int i = 0; i < ci; i++)
+    for (int o = 0; o < co; o++) y[o] += x[i] * w[i * co + o];
+}
+
+static void conv_forward(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *w, const ebb_real *b,
+                         const ebbk_conv *g, void *scratch)
+{
+  (void)scratch;
+  conv_data a = {.y = y, .ys = ys, .x = x, .xs = xs, .w = w, .g = g};
+#pragma omp parallel for
+  for (int n = 0; n < g->n; n++) {
+    for (size_t q = (size_t)n * volume(g->out); q < (size_t)(n + 1) * volume(g->out); q++)
+      for (int o = 0; o < g->co; o++) y[q * (size_t)ys + (size_t)o] = b ? b[o] : 0;
+    for_pairs(g, n, forward_pair, &a);
+  }
+}
+
+static void grad_data_pair(const pair *p, void *what)
+{
+  const conv_data *a = what;
+  int              ci = a->g->ci, co = a->g->co;
+  ebb_real        *dx = a->y + p->in * (size_t)a->ys;
+  const ebb_real  *dy = a->dy + p->out * (size_t)a->dys, *w = a->w + p->tap * (size_t)ci * (size_t)co;
+  for (int i = 0; i < ci; i++) {
+    ebb_real sum = 0;
+    for (int o = 0; o < co; o++) sum += dy[o] * w[i * co + o];
+    dx[i] += sum;
+  }
+}
+
+/* dx[q stride + k - pad, ci] = sum over q, k, co of dy[q, co] w[k, ci, co] */
+static void conv_grad_data(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebb_real *w, const ebbk_conv *g,
+                           void *scratch)
+{
+  (void)scratch;
+  conv_data a = {.y = dx, .ys = dxs, .dy = dy, .dys = dys, .w = w, .g = g};
+#pragma omp parallel for
+  for (int n = 0; n < g->n; n++) {
+    for (size_t q = (size_t)n * volume(g->in); q < (size_t)(n + 1) * volume(g->in); q++)
+      for (int i = 0; i < g->ci; i++) dx[q * (size_t)dxs + (size_t)i] = 0;
+    for_pairs(g, n, grad_data_pair, &a);
+  }
+}
+
+static void grad_weight_pair(const pair *p, void *what)
+{
+  const conv_data *a = what;
+  int              ci = a->g->ci, co = a->g->co;
+  ebb_real        *dw = a->dw + p->tap * (size_t)ci * (size_t)co;
+  const ebb_real  *dy = a->dy + p->out * (size_t)a->dys, *x = a->x + p->in * (size_t)a->xs;
+  for (int i = 0; i < ci; i++)
+    for (int o = 0; o < co; o++) dw[i * co + o] += x[i] * dy[o];
+}
+
+/* dw[k, ci, co] += sum over n, q of x[n, q stride + k - pad, ci] dy[n, q, co] */
+static void conv_grad_weight(ebb_real *dw, const ebb_real *x, int xs, const ebb_real *dy, int dys, const ebbk_conv *g,
+                             void *scratch)
+{
+  (void)scratch;
+  conv_data a = {.dw = dw, .x = x, .xs = xs, .dy = dy, .dys = dys, .g = g};
+  for (int n = 0; n < g->n; n++) for_pairs(g, n, grad_weight_pair, &a);
+}
+
+/* ---- matrices ------------------------------------------------------------------------------------------------- */
+static void gemm(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const ebb_real *b, int bs, bool tb, int m,
+                 int n, int k, bool add)
+{
+#pragma omp parallel for
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < n; j++) {
+      ebb_real sum = 0;
+      for (int l = 0; l < k; l++)
+        sum += a[ta ? (size_t)l * (size_t)as + (size_t)i : (size_t)i * (size_t)as + (size_t)l] *
+               b[tb ? (size_t)j * (size_t)bs + (size_t)l : (size_t)l * (size_t)bs + (size_t)j];
+      ebb_real *to = c + (size_t)i * (size_t)cs + j;
+      *to = add ? *to + sum : sum;
+    }
+}
+
+static void column_sums(ebb_real *sum, const ebb_real *x, int xs, size_t rows, int c)
+{
+  for (int j = 0; j < c; j++) {
+    double s = 0;
+    for (size_t r = 0; r < rows; r++) s += (double)x[r * (size_t)xs + (size_t)j];
+    sum[j] += (ebb_real)s;
+  }
+}
+
+/* ---- normalisation -------------------------------------------------------------------------------------------- */
+static void moments(ebb_real *mean, ebb_real *var, const ebb_real *x, int xs, size_t instances, size_t sites, int c)
+{
+  for (size_t i = 0; i < instances; i++)
+    for (int j = 0; j < c; j++) {
+      const ebb_real *p = x + i * sites * (size_t)xs + j;
+      double          m = 0, v = 0;
+      for (size_t s = 0; s < sites; s++) m += (double)p[s * (size_t)xs];
+      m /= (double)sites;
+      for (size_t s = 0; s < sites; s++) v += ((double)p[s * (size_t)xs] - m) * ((double)p[s * (size_t)xs] - m);
+      mean[i * (size_t)c + (size_t)j] = (ebb_real)m;
+      var[i * (size_t)c + (size_t)j] = (ebb_real)(v / (double)sites);
+    }
+}
+
+static ebb_real act(ebb_real v, ebb_real slope)
+{
+  return v > 0 ? v : slope * v;
+}
+
+static ebb_real act_grad(ebb_real v, ebb_real dy, ebb_real slope)
+{
+  return v > 0 ? dy : slope * dy;
+}
+
+static void affine_act(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *scale, const ebb_real *shift,
+                       ebb_real slope, size_t instances, size_t sites, int c)
+{
+  for (size_t r = 0; r < instances * sites; r++) {
+    size_t k = r / sites * (size_t)c;
+    for (int j = 0; j < c; j++)
+      y[r * (size_t)ys + (size_t)j] = act(x[r * (size_t)xs + (size_t)j] * scale[k + (size_t)j] + shift[k + (size_t)j], slope);
+  }
+}
+
+static void affine_act_sums(ebb_real *sum_dz, ebb_real *sum_dzx, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                            const ebb_real *mean, const ebb_real *scale, const ebb_real *shift, ebb_real slope,
+                            size_t instances, size_t sites, int c)
+{
+  for (size_t k = 0; k < instances * (size_t)c; k++) {
+    size_t first = k / (size_t)c * sites, j = k % (size_t)c;
+    double s = 0, sx = 0;
+    for (size_t r = first; r < first + sites; r++) {
+      ebb_real v = x[r * (size_t)xs + j];
+      ebb_real dz = act_grad(v * scale[k] + shift[k], dy[r * (size_t)dys + j], slope);
+      s += (double)dz;
+      sx += (double)dz * ((double)v - (double)mean[k]);
+    }
+    sum_dz[k] = (ebb_real)s;
+    sum_dzx[k] = (ebb_real)sx;
+  }
+}
+
+static void affine_act_grad(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                            const ebb_real *a, const ebb_real *b, const ebb_real *e, const ebb_real *mean,
+                            const ebb_real *scale, const ebb_real *shift, ebb_real slope, size_t instances,
+                            size_t sites, int c)
+{
+  for (size_t r = 0; r < instances * sites; r++)
+    for (int j = 0; j < c; j++) {
+      size_t   k = r / sites * (size_t)c + (size_t)j;
+      ebb_real v = x[r * (size_t)xs + (size_t)j];
+      ebb_real dz = act_grad(v * scale[k] + shift[k], dy[r * (size_t)dys + (size_t)j], slope);
+      dx[r * (size_t)dxs + (size_t)j] = a[k] * dz + (b[k] * (v - mean[k]) + e[k]);
+    }
+}
+
+/* ---- element-wise --------------------------------------------------------------------------------------------- */
+#define FOR_ELEMENTS                                                             \
+  for (size_t r_ = 0, iy = 0, ix = 0; r_ < rows; r_++)                           \
+    for (int j_ = (iy = r_ * (size_t)ys, ix = r_ * (size_t)xs, 0); j_ < c; j_++, iy++, ix++)
+
+static void fill(ebb_real *y, int ys, ebb_real value, size_t rows, int c)
+{
+  for (size_t r = 0; r < rows; r++)
+    for (int j = 0; j < c; j++) y[r * (size_t)ys + (size_t)j] = value;
+}
+
+static void copy(ebb_real *y, int ys, const ebb_real *x, int xs, size_t rows, int c)
+{
+  FOR_ELEMENTS y[iy] = x[ix];
+}
+
+static void add(ebb_real *y, int ys, const ebb_real *x, int xs, size_t rows, int c)
+{
+  FOR_ELEMENTS y[iy] += x[ix];
+}
+
+static void leaky(ebb_real *y, int ys, const ebb_real *x, int xs, ebb_real slope, size_t rows, int c)
+{
+  FOR_ELEMENTS y[iy] = act(x[ix], slope);
+}
+
+static void leaky_grad(ebb_real *dx, int ys, const ebb_real *x, int xs, const ebb_real *dy, int dys, ebb_real slope,
+                       size_t rows, int c)
+{
+  FOR_ELEMENTS dx[iy] = act_grad(x[ix], dy[r_ * (size_t)dys + (size_t)j_], slope);
+}
+
+static void map(ebb_real *y, int ys, const ebb_real *x, int xs, double (*f)(double), size_t rows, int c)
+{
+  FOR_ELEMENTS y[iy] = (ebb_real)f((double)x[ix]);
+}
+
+static void map_grad(ebb_real *dx, int ys, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                     double (*derivative)(double), size_t rows, int c)
+{
+  FOR_ELEMENTS dx[iy] = (ebb_real)((double)dy[r_ * (size_t)dys + (size_t)j_] * derivative((double)x[ix]));
+}
+
+static void dropout(ebb_real *y, int ys, const ebb_real *x, int xs, double rate, ebb_rng g, size_t rows, int c)
+{
+  ebb_real keep = (ebb_real)(1 / (1 - rate));
+  FOR_ELEMENTS
+  {
+    uint64_t i = (uint64_t)r_ * (uint64_t)c + (uint64_t)j_;
+    uint32_t bits[4];
+    ebb_rng_bits(bits, g, i / 4);
+    y[iy] = (double)bits[i % 4] < rate * 0x1p32 ? 0 : x[ix] * keep;
+  }
+}
+
+/* ---- pooling -------------------------------------------------------------------------------------------------- */
+typedef struct pool_data {
+  ebb_real       *to;
+  const ebb_real *from;
+  int             tos, froms, c, channel;
+  size_t          count, best;
+} pool_data;
+
+static void pool_sum_pair(const pair *p, void *what)
+{
+  pool_data *a = what;
+  for (int j = 0; j < a->c; j++) a->to[p->out * (size_t)a->tos + (size_t)j] += a->from[p->in * (size_t)a->froms + (size_t)j];
+  a->count++;
+}
+
+static void pool_count_pair(const pair *p, void *what)
+{
+  (void)p;
+  ((pool_data *)what)->count++;
+}
+
+static void pool_spread_pair(const pair *p, void *what)
+{
+  pool_data *a = what;
+  for (int j = 0; j < a->c; j++)
+    a->to[p->in * (size_t)a->tos + (size_t)j] += a->from[p->out * (size_t)a->froms + (size_t)j] * (1 / (ebb_real)a->count);
+}
+
+/* The first maximum; a NaN wins over numbers. `best` holds no pixel at first. */
+static void pool_best_pair(const pair *p, void *what)
+{
+  pool_data *a = what;
+  ebb_real   v = a->from[p->in * (size_t)a->froms + (size_t)a->channel];
+  ebb_real   best = a->best == SIZE_MAX ? 0 : a->from[a->best * (size_t)a->froms + (size_t)a->channel];
+  if (a->best == SIZE_MAX || v > best || (isnan(v) && !isnan(best))) a->best = p->in;
+}
+
+#define FOR_WINDOWS                                                                        \
+  for (int n = 0; n < g->n; n++)                                                           \
+    for (int q[3] = {0, 0, 0}; q[0] < g->out[0]; q[0]++)                                   \
+      for (q[1] = 0; q[1] < g->out[1]; q[1]++)                                             \
+        for (q[2] = 0; q[2] < g->out[2]; q[2]++)
+
+static void pool_mean(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_pool *g)
+{
+  FOR_WINDOWS
+  {
+    ebb_real *to = y + pixel(g->out, n, q[0], q[1], q[2]) * (size_t)ys;
+    for (int j = 0; j < g->co; j++) to[j] = 0;
+    pool_data a = {.to = y, .tos = ys, .from = x, .froms = xs, .c = g->co};
+    for_window(g, n, q, pool_sum_pair, &a);
+    for (int j = 0; j < g->co; j++) to[j] *= 1 / (ebb_real)a.count;
+  }
+}
+
+static void pool_mean_grad(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebbk_pool *g)
+{
+  fill(dx, dxs, 0, (size_t)g->n * volume(g->in), g->ci);
+  FOR_WINDOWS
+  {
+    pool_data a = {.to = dx, .tos = dxs, .from = dy, .froms = dys, .c = g->ci};
+    for_window(g, n, q, pool_count_pair, &a);
+    for_window(g, n, q, pool_spread_pair, &a);
+  }
+}
+
+static void pool_max(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_pool *g)
+{
+  FOR_WINDOWS for (int j = 0; j < g->co; j++)
+  {
+    pool_data a = {.from = x, .froms = xs, .channel = j, .best = SIZE_MAX};
+    for_window(g, n, q, pool_best_pair, &a);
+    y[pixel(g->out, n, q[0], q[1], q[2]) * (size_t)ys + (size_t)j] = x[a.best * (size_t)xs + (size_t)j];
+  }
+}
+
+static void pool_max_grad(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
+                          const ebbk_pool *g)
+{
+  fill(dx, dxs, 0, (size_t)g->n * volume(g->in), g->ci);
+  FOR_WINDOWS for (int j = 0; j < g->co; j++)
+  {
+    pool_data a = {.from = x, .froms = xs, .channel = j, .best = SIZE_MAX};
+    for_window(g, n, q, pool_best_pair, &a);
+    dx[a.best * (size_t)dxs + (size_t)j] += dy[pixel(g->out, n, q[0], q[1], q[2]) * (size_t)dys + (size_t)j];
+  }
+}
+
+/* ---- loss ----------------------------------------------------------------------------------------------------- */
+/* -sum over j of t_j log p_j, p = softmax(x), t = 1 - smoothing + smoothing/c at the label, smoothing/c elsewhere */
+static double softmax_xent_row(ebb_real *dx, const ebb_real *x, int label, double smoothing, double weight, int c)
+{
+  double most = (double)x[0], sum = 0, loss = 0;
+  for (int j = 1; j < c; j++) most = fmax(most, (double)x[j]);
+  for (int j = 0; j < c; j++) sum += exp((double)x[j] - most);
+  double log_sum = most + log(sum);
+  for (int j = 0; j < c; j++) {
+    double log_p = (double)x[j] - log_sum, t = smoothing / c + (j == label ? 1 - smoothing : 0);
+    if (t != 0) loss -= t * log_p;
+    dx[j] = (ebb_real)(weight * (exp(log_p) - t));
+  }
+  return loss;
+}
+
+static double softmax_xent(ebb_real *dx, int dxs, const ebb_real *x, int xs, const int32_t *label, double smoothing,
+                           double weight, size_t rows, int c)
+{
+  double loss = 0;
+  for (size_t r = 0; r < rows; r++) {
+    if (label[r] < 0) fill(dx + r * (size_t)dxs, dxs, 0, 1, c);
+    else loss += softmax_xent_row(dx + r * (size_t)dxs, x + r * (size_t)xs, label[r], smoothing, weight, c);
+  }
+  return loss;
+}
+
+/* ---- stream --------------------------------------------------------------------------------------------------- */
+#ifdef EBB_DOUBLE
+typedef uint64_t word;
+#else
+typedef uint32_t word;
+#endif
+
+static void note(ebbk_range *range, double magnitude)
+{
+  if (!range || magnitude == 0) return;
+  range->count++;
+  if (magnitude > range->worst) range->worst = magnitude;
+}
+
+/* round(x 2^EBB_FIXED_BITS), clamped to the range. *beyond: 0, or |x| if it is outside (inf for NaN, which becomes 0) */
+static ebb_fixed quantise(ebb_real x, double *beyond)
+{
+  const ebb_real limit = EBB_FIXED_ONE * EBB_FIXED_RANGE;
+  ebb_real       v = x * EBB_FIXED_ONE;
+  *beyond = 0;
+  if (v >= -limit && v < limit) return (ebb_fixed)llrint((double)v);
+  *beyond = isnan(x) ? INFINITY : fabs((double)x);
+  if (isnan(x)) return 0;
+  return x < 0 ? (ebb_fixed)-limit : (ebb_fixed)(limit * (1 - (sizeof(ebb_real) == 4 ? (ebb_real)0x1p-24 : (ebb_real)0x1p-53)));
+}
+
+static void fixed_from_real(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range)
+{
+  FOR_ELEMENTS
+  {
+    double beyond;
+    y[iy] = quantise(x[ix], &beyond);
+    note(range, beyond);
+  }
+}
+
+static void real_from_fixed(ebb_real *y, int ys, const ebb_fixed *x, int xs, size_t rows, int c)
+{
+  FOR_ELEMENTS y[iy] = (ebb_real)x[ix] / EBB_FIXED_ONE;
+}
+
+static void fixed_add(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range)
+{
+  FOR_ELEMENTS
+  {
+    double    beyond;
+    ebb_fixed q = quantise(x[ix], &beyond), sum;
+    if (__builtin_add_overflow(y[iy], q, &sum))
+      beyond = fmax(beyond, fabs((double)y[iy] + (double)q) / (double)EBB_FIXED_ONE);
+    y[iy] = sum;
+    note(range, beyond);
+  }
+}
+
+static void fixed_subtract(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c)
+{
+  FOR_ELEMENTS
+  {
+    double beyond;
+    y[iy] = (ebb_fixed)((word)y[iy] - (word)quantise(x[ix], &beyond));
+  }
+}
+
+/* ---- optimiser ------------------------------------------------------------------------------------------------ */
+static void sgd(ebb_real *w, ebb_real *m, const ebb_real *g, size_t n, double lr, double momentum, double decay,
+                bool nesterov, bool first)
+{
+  ebb_real rate = (ebb_real)lr, mu = (ebb_real)momentum, lambda = (ebb_real)decay;
+  for (size_t i = 0; i < n; i++) {
+    ebb_real d = g[i] + lambda * w[i];
+    m[i] = first ? d : mu * m[i] + d;
+    w[i] -= rate * (nesterov ? d + mu * m[i] : m[i]);
+  }
+}
+
+static double sum_squares(const ebb_real *x, size_t n)
+{
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+  return sum;
+}
+
+static void scale(ebb_real *x, ebb_real factor, size_t n)
+{
+  for (size_t i = 0; i < n; i++) x[i] *= factor;
+}
+
+const ebbk_table ebbk_reference = {
+    .isa = "reference",
+    .conv_scratch = conv_scratch,
+    .conv_forward = conv_forward,
+    .conv_grad_data = conv_grad_data,
+    .conv_grad_weight = conv_grad_weight,
+    .gemm = gemm,
+    .column_sums = column_sums,
+    .moments = moments,
+    .affine_act = affine_act,
+    .affine_act_sums = affine_act_sums,
+    .affine_act_grad = affine_act_grad,
+    .fill = fill,
+    .copy = copy,
+    .add = add,
+    .leaky = leaky,
+    .leaky_grad = leaky_grad,
+    .map = map,
+    .map_grad = map_grad,
+    .dropout = dropout,
+    .pool_mean = pool_mean,
+    .pool_mean_grad = pool_mean_grad,
+    .pool_max = pool_max,
+    .pool_max_grad = pool_max_grad,
+    .softmax_xent = softmax_xent,
+    .fixed_from_real = fixed_from_real,
+    .real_from_fixed = real_from_fixed,
+    .fixed_add = fixed_add,
+    .fixed_subtract = fixed_subtract,
+    .sgd = sgd,
+    .sum_squares = sum_squares,
+    .scale = scale,
+};

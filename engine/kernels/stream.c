@@ -1,0 +1,143 @@
+/* stream.c -- the fixed-point stream: real values to the grid and back, exact addition and its inverse.
+ * Owns: rounding (to nearest, ties to even), the clamp, what counts as out of range. One pass each, bound by memory: the
+ * range is tested a vector at a time, and only a vector that leaves it is looked at value by value.
+ *
+ *   q(x) = round(x 2^20) for -2^31 <= x 2^20 < 2^31, else the nearest value of the range, 0 for NaN
+ *   y += q(x) and y -= q(x) wrap modulo 2^32, so that the second undoes the first whatever the values */
+#include "kernels/lines.h"
+
+#include <math.h>
+
+typedef uint32_t vecu __attribute__((vector_size(4 * VL)));
+
+static const float limit = 0x1p31f; /* EBB_FIXED_ONE EBB_FIXED_RANGE */
+
+INLINE void note(ebbk_range *range, double magnitude)
+{
+  range->count++;
+  if (magnitude > range->worst) range->worst = magnitude;
+}
+
+INLINE bool outside(float v)
+{
+  return !(v >= -limit && v < limit);
+}
+
+NOINLINE veci quantise_outside(vec v)
+{
+  veci q;
+  for (int i = 0; i < VL; i++) {
+    if (isnan(v[i])) q[i] = 0;
+    else if (v[i] < -limit) q[i] = INT32_MIN;
+    else q[i] = (int32_t)lrintf(v[i] < limit ? v[i] : 0x1.fffffep30f);
+  }
+  return q;
+}
+
+/* v = x 2^20; *in: lanes whose value the stream can hold */
+INLINE veci quantise(vec v, bool *in)
+{
+  *in = !any(~((v >= -limit) & (v < limit)));
+  return *in ? round_to_int(v) : quantise_outside(v);
+}
+
+NOINLINE void note_values(ebbk_range *range, vec v)
+{
+  for (int i = 0; i < VL; i++)
+    if (outside(v[i])) note(range, isnan(v[i]) ? INFINITY : fabs((double)v[i]) / (double)EBB_FIXED_ONE);
+}
+
+/* sum = y + q(x): out of range if x is, or the true sum is; `worst` is the larger of the two */
+NOINLINE void note_sums(ebbk_range *range, vec v, veci y, veci q)
+{
+  for (int i = 0; i < VL; i++) {
+    int64_t sum = (int64_t)y[i] + q[i];
+    double  value = !outside(v[i]) ? 0 : isnan(v[i]) ? INFINITY : fabs((double)v[i]);
+    if (sum != (int32_t)sum) value = fmax(value, fabs((double)sum));
+    if (value != 0) note(range, value / (double)EBB_FIXED_ONE);
+  }
+}
+
+static void add_range(ebbk_range *range, uint64_t count, double worst)
+{
+  if (!range) return;
+  range->count += count;
+  if (worst > range->worst) range->worst = worst;
+}
+
+void NAME(fixed_from_real)(int32_t *y, int ys, const float *x, int xs, size_t rows, int c, ebbk_range *range)
+{
+  lines    l = lines_of(rows, c, ys == c && xs == c);
+  uint64_t count = 0;
+  double   worst = 0;
+#pragma omp parallel for schedule(static) if (l.parallel) reduction(+ : count) reduction(max : worst)
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    ebbk_range   seen = {0};
+    int32_t     *to = y + line_at(&l, ys, i);
+    const float *from = x + line_at(&l, xs, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+    {
+      bool in;
+      vec  v = load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE;
+      veci q = quantise(v, &in);
+      if (!in) note_values(&seen, v);
+      store_tail_int(to + j, q, (int)k);
+    }
+    count += seen.count;
+    worst = seen.worst > worst ? seen.worst : worst;
+  }
+  add_range(range, count, worst);
+}
+
+void NAME(real_from_fixed)(float *y, int ys, const int32_t *x, int xs, size_t rows, int c)
+{
+  lines l = lines_of(rows, c, ys == c && xs == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    float         *to = y + line_at(&l, ys, i);
+    const int32_t *from = x + line_at(&l, xs, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+      store_tail(to + j, from_int(load_tail_int(from + j, (int)k)) * (1 / (float)EBB_FIXED_ONE), (int)k);
+  }
+}
+
+void NAME(fixed_add)(int32_t *y, int ys, const float *x, int xs, size_t rows, int c, ebbk_range *range)
+{
+  lines    l = lines_of(rows, c, ys == c && xs == c);
+  uint64_t count = 0;
+  double   worst = 0;
+#pragma omp parallel for schedule(static) if (l.parallel) reduction(+ : count) reduction(max : worst)
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    ebbk_range   seen = {0};
+    int32_t     *to = y + line_at(&l, ys, i);
+    const float *from = x + line_at(&l, xs, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+    {
+      bool in;
+      vec  v = load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE;
+      veci q = quantise(v, &in), old = load_tail_int(to + j, (int)k);
+      veci sum = (veci)((vecu)old + (vecu)q);
+      if (!in || any(((old ^ sum) & (q ^ sum)) < 0)) note_sums(&seen, v, old, q);
+      store_tail_int(to + j, sum, (int)k);
+    }
+    count += seen.count;
+    worst = seen.worst > worst ? seen.worst : worst;
+  }
+  add_range(range, count, worst);
+}
+
+void NAME(fixed_subtract)(int32_t *y, int ys, const float *x, int xs, size_t rows, int c)
+{
+  lines l = lines_of(rows, c, ys == c && xs == c);
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    int32_t     *to = y + line_at(&l, ys, i);
+    const float *from = x + line_at(&l, xs, i);
+    FOR_VECTORS(j, k, line_length(&l, i))
+    {
+      bool in;
+      veci q = quantise(load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE, &in);
+      store_tail_int(to + j, (veci)((vecu)load_tail_int(to + j, (int)k) - (vecu)q), (int)k);
+    }
+  }
+}

@@ -1,0 +1,170 @@
+/* vector.h -- vectors of floats in the compiler's own notation, and the few operations it has no notation for.
+ * Owns: the width VL and every intrinsic of this room. Must not know: what is computed.
+ * Included by files that are compiled once per instruction set; EBBK_ISA names it. */
+#pragma once
+#include "kernels/kernels.h"
+
+#include <stdint.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+#ifndef __SSE2__
+#include <math.h>
+#endif
+
+/* Floats in a vector, vectors in the processor. */
+#if defined(__AVX512F__)
+enum { VL = 16, REGISTERS = 32 };
+#elif defined(__AVX2__)
+enum { VL = 8, REGISTERS = 16 };
+#elif defined(__aarch64__)
+enum { VL = 4, REGISTERS = 32 };
+#else
+enum { VL = 4, REGISTERS = 16 };
+#endif
+
+typedef float   vec __attribute__((vector_size(4 * VL)));
+typedef int32_t veci __attribute__((vector_size(4 * VL)));
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+#define NOINLINE static __attribute__((noinline)) /* keeps a tile's registers to itself */
+
+/* Before a loop of at most 16 rounds over registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* A name of this instruction set: NAME(conv_forward) is ebbk_conv_forward_avx2. */
+#define NAME_JOIN(f, isa) ebbk_##f##_##isa
+#define NAME_OF(f, isa) NAME_JOIN(f, isa)
+#define NAME(f) NAME_OF(f, EBBK_ISA)
+
+INLINE vec load(const float *p)
+{
+  vec v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+INLINE void store(float *p, vec v)
+{
+  memcpy(p, &v, sizeof v);
+}
+
+/* The first n of p (0 <= n <= VL), zeros after them; nothing behind them is touched. */
+#if defined(__AVX512F__)
+INLINE __mmask16 first_lanes(int n)
+{
+  return (__mmask16)((1u << n) - 1);
+}
+
+INLINE vec load_part(const float *p, int n)
+{
+  return (vec)_mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+
+INLINE void store_part(float *p, vec v, int n)
+{
+  _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)v);
+}
+#elif defined(__AVX2__)
+INLINE __m256i first_lanes(int n)
+{
+  return (__m256i)((veci){0, 1, 2, 3, 4, 5, 6, 7} < n);
+}
+
+INLINE vec load_part(const float *p, int n)
+{
+  return (vec)_mm256_maskload_ps(p, first_lanes(n));
+}
+
+INLINE void store_part(float *p, vec v, int n)
+{
+  _mm256_maskstore_ps(p, first_lanes(n), (__m256)v);
+}
+#else
+INLINE vec load_part(const float *p, int n)
+{
+  vec v = {0};
+  for (int i = 0; i < n; i++) v[i] = p[i];
+  return v;
+}
+
+INLINE void store_part(float *p, vec v, int n)
+{
+  for (int i = 0; i < n; i++) p[i] = v[i];
+}
+#endif
+
+/* The same for the last vector of a row, which is mostly whole. */
+INLINE vec load_tail(const float *p, int n)
+{
+  return n == VL ? load(p) : load_part(p, n);
+}
+
+INLINE void store_tail(float *p, vec v, int n)
+{
+  if (n == VL) store(p, v);
+  else store_part(p, v, n);
+}
+
+INLINE veci load_tail_int(const int32_t *p, int n)
+{
+  return (veci)load_tail((const float *)p, n);
+}
+
+INLINE void store_tail_int(int32_t *p, veci v, int n)
+{
+  store_tail((float *)p, (vec)v, n);
+}
+
+INLINE vec broadcast(float a)
+{
+  return a - (vec){0}; /* a - 0 is a, also for -0 and NaN */
+}
+
+/* mask lanes are 0 or -1 */
+INLINE vec choose(veci mask, vec yes, vec no)
+{
+  return (vec)((mask & (veci)yes) | (~mask & (veci)no));
+}
+
+INLINE bool any(veci mask)
+{
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)mask) != 0;
+#else
+  int32_t all = 0;
+  for (int i = 0; i < VL; i++) all |= mask[i];
+  return all != 0;
+#endif
+}
+
+/* Nearest integers, ties to even; |v| must be below 2^31. */
+INLINE veci round_to_int(vec v)
+{
+#if defined(__AVX512F__)
+  return (veci)_mm512_cvtps_epi32((__m512)v);
+#elif defined(__AVX2__)
+  return (veci)_mm256_cvtps_epi32((__m256)v);
+#elif defined(__SSE2__)
+  return (veci)_mm_cvtps_epi32((__m128)v);
+#else
+  veci r;
+  for (int i = 0; i < VL; i++) r[i] = (int32_t)lrintf(v[i]);
+  return r;
+#endif
+}
+
+INLINE vec from_int(veci v)
+{
+  return __builtin_convertvector(v, vec);
+}

@@ -1,0 +1,101 @@
+/* conv.c -- convolution with learned kernels, 1-D to 3-D, any stride, zero padding.
+ * Owns: weight and bias. The arithmetic is ebbk->conv_*. */
+#include <math.h>
+
+#include "base/threads.h"
+#include "kernels/kernels.h"
+#include "layers/layers.h"
+
+typedef struct conv {
+  ebb_layer        base;
+  ebb_conv_options o;
+  int              rank;
+  const ebb_param *weight, *bias; /* in memory (K..., in, out) and (out) */
+} conv;
+
+static ebbk_conv geometry(const conv *l, ebb_shape x)
+{
+  ebbk_conv g = {.n = x.n, .in = {x.d, x.h, x.w}, .ci = l->o.in, .co = l->o.out};
+  for (int i = 0; i < 3; i++) {
+    bool spatial = i >= 3 - l->rank;
+    g.kernel[i] = spatial ? l->o.kernel : 1;
+    g.stride[i] = spatial ? l->o.stride : 1;
+    g.pad[i] = spatial ? l->o.pad : 0;
+    g.out[i] = (g.in[i] + 2 * g.pad[i] - g.kernel[i]) / g.stride[i] + 1;
+  }
+  return g;
+}
+
+static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
+{
+  const conv *l = (const conv *)layer;
+  if (x.stream || x.rank != l->rank || x.c != l->o.in) return ebb_shape_none();
+  ebbk_conv g = geometry(l, x);
+  for (int i = 0; i < 3; i++)
+    if (g.in[i] + 2 * g.pad[i] < g.kernel[i]) return ebb_shape_none();
+  return (ebb_shape){.rank = x.rank, .n = x.n, .d = g.out[0], .h = g.out[1], .w = g.out[2], .c = g.co};
+}
+
+static size_t scratch_bytes(const ebb_layer *layer, ebb_shape x)
+{
+  ebbk_conv g = geometry((const conv *)layer, x);
+  return ebbk->conv_scratch(&g, ebb_threads());
+}
+
+static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+{
+  const conv *l = (const conv *)layer;
+  ebbk_conv   g = geometry(l, x.s);
+  ebbk->conv_forward(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_weights(r, l->weight), ebb_weights(r, l->bias),
+                     &g, scratch);
+}
+
+/* y[q] = b + sum_k w[k] x[q s + k - p]  gives  dw[k] = sum_q x[q s + k - p] dy[q],  db = sum_q dy[q],
+ * dx[i] = sum over (q, k) with q s + k - p = i of w[k]^T dy[q]. The weight gradient comes first: dx may lie over x. */
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  const conv *l = (const conv *)layer;
+  ebbk_conv   g = geometry(l, x.s);
+  ebbk->conv_grad_weight(ebb_grads(r, l->weight), ebb_reals(x), x.stride, ebb_reals(dy), dy.stride, &g, scratch);
+  if (l->bias) ebbk->column_sums(ebb_grads(r, l->bias), ebb_reals(dy), dy.stride, ebb_sites(dy.s), dy.s.c);
+  if (dx.p)
+    ebbk->conv_grad_data(ebb_reals(dx), dx.stride, ebb_reals(dy), dy.stride, ebb_weights(r, l->weight), &g, scratch);
+}
+
+static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
+{
+  return ebb_conv(b, name, (ebb_conv_options){.in = x.c, .out = x.c, .kernel = 3, .pad = 1, .bias = true});
+}
+
+const ebb_layer_ops ebb_conv_ops = {
+    .name = "conv",
+    .formula = "y[q] = b + sum over k of w[k] x[q s + k - p]",
+    .source = "",
+    .shape = shape,
+    .scratch = scratch_bytes,
+    .forward = forward,
+    .backward = backward,
+    .make = make,
+};
+
+ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o)
+{
+  if (o.stride == 0) o.stride = 1;
+  conv  *l = (conv *)ebb_layer_new(b, &ebb_conv_ops, name, sizeof *l);
+  double fan_out = pow(o.kernel, b->rank) * o.out;
+  l->o = o;
+  l->rank = b->rank;
+  ebb_param weight = {.kind = EBB_WEIGHT,
+                      .rank = b->rank + 2,
+                      .dims = {o.out, o.in, o.kernel, o.kernel, o.kernel},
+                      .taps_first = true,
+                      .decay = true,
+                      .fill = o.truncated ? EBB_FILL_TRUNCATED_NORMAL : EBB_FILL_NORMAL,
+                      .scale = sqrt(2 / fan_out)};
+  l->weight = ebb_param_new(b, &l->base, "weight", weight);
+  if (o.bias) {
+    ebb_param bias = {.kind = EBB_WEIGHT, .rank = 1, .dims = {o.out}, .fill = EBB_FILL_ZERO};
+    l->bias = ebb_param_new(b, &l->base, "bias", bias);
+  }
+  return &l->base;
+}

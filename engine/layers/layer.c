@@ -1,0 +1,174 @@
+/* layer.c -- building layers, and calling them. See layer.h. */
+#include "layers/layer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "kernels/kernels.h"
+
+/* ---- building -------------------------------------------------------------------------------------------- */
+ebb_layer *ebb_layer_new(ebb_builder *b, const ebb_layer_ops *ops, const char *name, size_t bytes)
+{
+  ebb_layer *l = ebb_pool_take(b->pool, bytes);
+  l->ops = ops;
+  l->name = ebb_pool_text(b->pool, "%s%s", b->scope, name);
+  l->id = b->layers++;
+  return l;
+}
+
+const ebb_param *ebb_param_new(ebb_builder *b, const ebb_layer *l, const char *name, ebb_param p)
+{
+  ebb_param *q = EBB_POOL_NEW(b->pool, ebb_param);
+  size_t    *total = p.kind == EBB_WEIGHT ? &b->weights : &b->states;
+  *q = p;
+  q->name = ebb_pool_text(b->pool, "%s.%s", l->name, name);
+  q->index = b->params++;
+  q->count = 1;
+  for (int i = 0; i < p.rank; i++) q->count *= (size_t)p.dims[i];
+  q->offset = *total;
+  *total += q->count;
+  if (b->last) b->last->next = q;
+  else b->first = q;
+  b->last = q;
+  return q;
+}
+
+const char *ebb_scope_enter(ebb_builder *b, const char *format, ...)
+{
+  const char *outer = b->scope;
+  char        text[128];
+  va_list     args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  b->scope = ebb_pool_text(b->pool, "%s%s.", outer, text);
+  return outer;
+}
+
+ebb_shape ebb_shape_same(const ebb_layer *l, ebb_shape x)
+{
+  (void)l;
+  return x.stream ? ebb_shape_none() : x;
+}
+
+ebb_shape ebb_layer_shape(const ebb_layer *l, ebb_shape x)
+{
+  return l->ops->shape(l, x);
+}
+
+/* ---- calling --------------------------------------------------------------------------------------------- */
+static void *take_scratch(const ebb_layer *l, ebb_run *r, ebb_shape x)
+{
+  size_t bytes = l->ops->scratch ? l->ops->scratch(l, x) : 0;
+  return bytes ? ebb_arena_high(r->arena, bytes) : NULL;
+}
+
+/* A window on the arena's peak: what is taken between open and close, beyond what was taken at open. */
+typedef struct window { ebb_arena before; } window;
+
+static window window_open(ebb_run *r)
+{
+  window w = {*r->arena};
+  r->arena->peak = r->arena->low + r->arena->high;
+  return w;
+}
+
+static size_t window_close(ebb_run *r, window w)
+{
+  ebb_arena *a = r->arena;
+  size_t     inside = a->peak - (w.before.low + w.before.high);
+  if (a->peak <= w.before.peak) {
+    a->peak = w.before.peak;
+    for (int i = 0; i < EBB_USES; i++) a->at_peak[i] = w.before.at_peak[i];
+  }
+  return inside;
+}
+
+static void note(size_t *most, size_t bytes)
+{
+  if (bytes > *most) *most = bytes;
+}
+
+static void forward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y)
+{
+  ebb_mark mark = ebb_arena_high_mark(r->arena);
+  bool     leaf = l->ops->child == NULL;
+  void    *scratch = take_scratch(l, r, x.s);
+  if (!leaf || (y.p && !r->dry)) l->ops->forward(l, r, x, y, scratch);
+  ebb_arena_high_release(r->arena, mark);
+}
+
+void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y)
+{
+  if (!r->tally) {
+    forward(l, r, x, y);
+    return;
+  }
+  ebb_tally *t = &r->tally[l->id];
+  window     w = window_open(r);
+  size_t     low = r->arena->low;
+  forward(l, r, x, y);
+  if (r->pass == EBB_TRAIN) {
+    t->x = x.s;
+    t->y = y.s;
+    t->kept = r->arena->low - low;
+    t->saved = l->ops->saved ? l->ops->saved(l, x.s) : 0;
+  }
+  note(&t->forward_peak, window_close(r, w));
+}
+
+/* Repeats a composite's forward so that what its backward needs is kept. */
+static void replay(const ebb_layer *l, ebb_run *r, ebb_view x)
+{
+  ebb_view y = {.s = ebb_layer_shape(l, x.s), .stride = x.stride};
+  if (ebb_reversible(l)) y.p = x.p;
+  forward(l, r, x, y);
+}
+
+static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
+{
+  bool leaf = l->ops->child == NULL;
+  if (!leaf && r->keep != EBB_KEEP_ALL) {
+    ebb_run outer = *r;
+    r->pass = EBB_REPLAY;
+    r->keep = EBB_KEEP_ALL;
+    replay(l, r, x);
+    l->ops->backward(l, r, x, dy, dx, NULL);
+    r->pass = outer.pass;
+    r->keep = outer.keep;
+    return;
+  }
+  void *scratch = take_scratch(l, r, x.s);
+  if (!leaf || !r->dry) l->ops->backward(l, r, x, dy, dx, scratch);
+}
+
+void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
+{
+  ebb_mark mark = ebb_arena_high_mark(r->arena);
+  window   w = window_open(r);
+  ebb_view target = dx;
+  if (dx.p && dx.p == x.p && l->ops->dx_place == EBB_DX_FRESH) target = ebb_scratch_view(r, dx.s);
+  backward(l, r, x, dy, target);
+  if (target.p != dx.p && !r->dry)
+    ebbk->copy(ebb_reals(dx), dx.stride, ebb_reals(target), target.stride, ebb_sites(dx.s), dx.s.c);
+  ebb_arena_high_release(r->arena, mark);
+  size_t inside = window_close(r, w);
+  if (r->tally) note(&r->tally[l->id].backward_peak, inside);
+}
+
+void ebb_inverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y)
+{
+  ebb_mark mark = ebb_arena_high_mark(r->arena);
+  l->ops->inverse(l, r, y);
+  ebb_arena_high_release(r->arena, mark);
+}
+
+void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy)
+{
+  ebb_mark mark = ebb_arena_high_mark(r->arena);
+  window   w = window_open(r);
+  l->ops->reverse(l, r, y, dy);
+  ebb_arena_high_release(r->arena, mark);
+  size_t inside = window_close(r, w);
+  if (r->tally) note(&r->tally[l->id].backward_peak, inside);
+}

@@ -1,0 +1,121 @@
+/* layer.h -- the contract of a layer, and how models are built of them.
+ * Owns: ebb_layer_ops, parameters, the builder, and the one way by which any layer is called (ebb_forward_layer and
+ * its kin). Must not know: which layers there are.
+ *
+ * A layer is one constant struct of functions. `inverse != NULL` is the only question anyone asks about
+ * reversibility. To add a layer: one file, one row in compose/layers.def, one line in meson.build; tests,
+ * benchmark and catalogue follow from the row. */
+#pragma once
+#include "layers/run.h"
+
+typedef struct ebb_layer     ebb_layer;
+typedef struct ebb_builder   ebb_builder;
+
+/* Where a layer can write its input's gradient; ebb_backward_layer sees to it. */
+typedef enum ebb_dx_place {
+  EBB_DX_OVER_X,    /* may lie over x: the layer reads x before it overwrites it                              */
+  EBB_DX_FRESH,     /* must not                                                                               */
+} ebb_dx_place;
+
+typedef struct ebb_layer_ops {
+  const char *name;      /* "coupling"                                                                      */
+  const char *formula;   /* "z1 = x1 + F(x2); z2 = x2 + G(z1)"                                              */
+  const char *source;    /* paper and equation, or ""                                                       */
+
+  bool in_place;         /* a leaf's forward may be called with y == x                                      */
+  bool ignores_x;        /* backward does not read x (only its shape)                                       */
+  ebb_dx_place dx_place;
+
+  /* Shape of y for x; rank 0: does not fit. */
+  ebb_shape (*shape)(const ebb_layer *l, ebb_shape x);
+
+  /* Leaves: bytes alive inside one call, handed over as `scratch` (64-byte aligned); NULL: none. */
+  size_t (*scratch)(const ebb_layer *l, ebb_shape x);
+  /* Leaves: bytes kept from forward to backward besides the input, a few per channel, found by ebb_saved; NULL: none. */
+  size_t (*saved)(const ebb_layer *l, ebb_shape x);
+
+  /* x -> y. Reversible layers work in place: y.p == x.p. A REPLAY gives the bits of the TRAIN pass. Composites may be
+   * called with y.p == NULL: only what they keep is wanted. */
+  void (*forward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y, void *scratch);
+  /* Adds the parameters' gradients; writes dx unless dx.p is NULL. dy is not changed unless dx.p == dy.p, which leaves
+   * with in_place allow, and reversible layers expect. */
+  void (*backward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch);
+
+  /* Reversible layers only, in place, after a TRAIN forward of the same run.  y -> x */
+  void (*inverse)(const ebb_layer *l, ebb_run *r, ebb_view y);
+  /* y -> x and dy -> dx, sharing one evaluation of what both need; adds the parameters' gradients. */
+  void (*reverse)(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);
+
+  /* Composites: the i-th layer inside, NULL after the last. A layer without it is a leaf. */
+  const ebb_layer *(*child)(const ebb_layer *l, int i);
+
+  /* While building: takes the layer that follows into itself if it can (a norm its activation); NULL: never. */
+  bool (*absorb)(ebb_layer *l, const ebb_layer *next);
+  /* A new layer with default options for input x: for activations by name, tests, benchmarks, the catalogue. */
+  ebb_layer *(*make)(ebb_builder *b, const char *name, ebb_shape x);
+} ebb_layer_ops;
+
+/* Concrete layers have this as their first member. */
+struct ebb_layer {
+  const ebb_layer_ops *ops;
+  const char          *name;   /* dotted, as PyTorch would name the module */
+  int                  id;
+};
+
+/* ---- parameters ------------------------------------------------------------------------------------------ */
+typedef enum ebb_param_kind { EBB_WEIGHT, EBB_STATE } ebb_param_kind;
+typedef enum ebb_fill {
+  EBB_FILL_ZERO, EBB_FILL_ONE,
+  EBB_FILL_NORMAL,            /* N(0, scale^2)                       */
+  EBB_FILL_TRUNCATED_NORMAL,  /* N(0, scale^2) cut at two sigma      */
+  EBB_FILL_UNIFORM,           /* U(-scale, scale)                    */
+} ebb_fill;
+
+typedef struct ebb_param {
+  struct ebb_param *next;
+  const char    *name;        /* "stage1.0.f.conv1.weight", PyTorch's                                        */
+  ebb_param_kind kind;
+  int            rank, dims[5]; /* PyTorch's shape, e.g. (O, I, H, W)                                        */
+  bool           taps_first;  /* in memory the taps come first, then I, then O: (D, H, W, I, O)              */
+  bool           decay;       /* a weight, which weight decay may shrink; not a bias or a norm's parameter    */
+  ebb_fill       fill;
+  double         scale;
+  int            index;       /* among all parameters: the time of its random numbers                        */
+  size_t         count, offset; /* values, in the flat array of its kind                                     */
+} ebb_param;
+
+/* ---- building -------------------------------------------------------------------------------------------- */
+struct ebb_builder {
+  ebb_pool   *pool;           /* everything that is built lives here                                         */
+  int         rank;           /* spatial dimensions of the model's data                                      */
+  const char *scope;          /* prefix of names, "stage1.0."                                                */
+  ebb_param  *first, *last;
+  int         layers, params;
+  size_t      weights, states; /* values so far                                                              */
+};
+
+/* A new layer of `bytes` bytes, its name prefixed by the scope. */
+ebb_layer *ebb_layer_new(ebb_builder *b, const ebb_layer_ops *ops, const char *name, size_t bytes);
+
+/* A parameter of the layer, "layer.name"; dims in PyTorch's order. `p` gives kind, rank, dims, fill and so on. */
+const ebb_param *ebb_param_new(ebb_builder *b, const ebb_layer *l, const char *name, ebb_param p);
+
+/* Names inside `scope` get its prefix: const char *outer = ebb_scope_enter(b, "stage%d", 1); ... b->scope = outer; */
+const char *ebb_scope_enter(ebb_builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- for layers: their memory in a run ------------------------------------------------------------------- */
+static inline const ebb_real *ebb_weights(const ebb_run *r, const ebb_param *p) { return p ? r->weights + p->offset : NULL; }
+static inline ebb_real *ebb_grads(const ebb_run *r, const ebb_param *p) { return p ? r->grads + p->offset : NULL; }
+static inline ebb_real *ebb_states(const ebb_run *r, const ebb_param *p) { return p ? r->state + p->offset : NULL; }
+static inline void *ebb_saved(const ebb_run *r, const ebb_layer *l) { return r->saved + r->saved_at[l->id]; }
+
+/* ---- calling a layer: the only way, so that memory is planned and counted in one place --------------------- */
+ebb_shape ebb_layer_shape(const ebb_layer *l, ebb_shape x);
+void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y);
+void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx);
+void ebb_inverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y);
+void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);
+static inline bool ebb_reversible(const ebb_layer *l) { return l->ops->inverse != NULL; }
+
+/* Shape functions that many layers share. */
+ebb_shape ebb_shape_same(const ebb_layer *l, ebb_shape x);          /* y as x, real values only */

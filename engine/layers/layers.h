@@ -1,0 +1,48 @@
+/* layers.h -- constructors of the irreversible layers, in the order of their files.
+ * Names are local ("conv1"); the builder's scope goes before them. All layers live in the builder's pool. */
+#pragma once
+#include "layers/layer.h"
+
+/* conv.c -- kernel, stride and pad apply to every spatial dimension of the builder's rank.
+ * Weights PyTorch's (O, I, K...); fill N(0, 2 / (K^rank out)), He et al. 2015 by fan-out, as RevNet's authors. */
+typedef struct ebb_conv_options {
+  int  in, out, kernel, stride, pad;   /* stride 0 means 1 */
+  bool bias, truncated;                /* truncated: the normal is cut at two sigma */
+} ebb_conv_options;
+ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o);
+
+/* linear.c -- y = W x + b at every site. Weights (O, I), fill U(+-1/sqrt(in)) for both, PyTorch's default. */
+ebb_layer *ebb_linear(ebb_builder *b, const char *name, int in, int out);
+
+/* norm.c -- batch, instance and group norm. In a sequence they absorb a ReLU or leaky ReLU that follows. */
+typedef struct ebb_norm_options {
+  int    channels, groups;             /* groups: of group norm                                         */
+  double eps, momentum;                /* momentum: weight of the new batch in running statistics       */
+} ebb_norm_options;
+ebb_layer *ebb_batch_norm(ebb_builder *b, const char *name, ebb_norm_options o);
+ebb_layer *ebb_instance_norm(ebb_builder *b, const char *name, ebb_norm_options o);
+ebb_layer *ebb_group_norm(ebb_builder *b, const char *name, ebb_norm_options o);
+
+/* act.c */
+ebb_layer *ebb_relu(ebb_builder *b, const char *name);
+ebb_layer *ebb_leaky_relu(ebb_builder *b, const char *name, double slope);
+bool       ebb_act_slope(const ebb_layer *l, double *slope); /* false: not one of these two */
+
+/* pool.c -- windows without padding over every spatial dimension; global_mean leaves one site. */
+ebb_layer *ebb_mean_pool(ebb_builder *b, const char *name, int size);
+ebb_layer *ebb_max_pool(ebb_builder *b, const char *name, int size);
+ebb_layer *ebb_global_mean(ebb_builder *b, const char *name);
+
+/* widen.c -- mean pool by `stride`, then zero channels equally before and behind: RevNet's parameter-free shortcut */
+ebb_layer *ebb_widen(ebb_builder *b, const char *name, int in, int out, int stride);
+
+/* dropout.c */
+ebb_layer *ebb_dropout(ebb_builder *b, const char *name, double rate);
+
+/* stream.c -- into the fixed-point stream and out of it; gradients pass unchanged */
+ebb_layer *ebb_quantise(ebb_builder *b, const char *name);
+ebb_layer *ebb_dequantise(ebb_builder *b, const char *name);
+
+/* sum.c -- y = x + F(x), and y = A(x) + F(x) where the shortcut A changes the shape */
+ebb_layer *ebb_residual(ebb_builder *b, const char *name, const ebb_layer *f);
+ebb_layer *ebb_sum(ebb_builder *b, const char *name, const ebb_layer *a, const ebb_layer *f);

@@ -1,0 +1,75 @@
+/* run.h -- what changes while a model works: one pass carries one run.
+ * Owns: memory in use, passes, what is kept for the way back, events. The model itself is const.
+ * Must not know: which layers there are. */
+#pragma once
+#include "base/arena.h"
+#include "base/rng.h"
+#include "base/view.h"
+
+struct ebb_layer;
+
+/* TRAIN draws and moves statistics; REPLAY repeats a TRAIN pass and changes nothing; EVAL uses running statistics
+ * and drops nothing. */
+typedef enum ebb_pass { EBB_TRAIN, EBB_REPLAY, EBB_EVAL } ebb_pass;
+
+/* How the backward pass comes by activations. REVERSE reconstructs them, STORE keeps all that backward needs and
+ * recomputes nothing, CHECKPOINT keeps each block's input and recomputes the block. Results are the same bytes. */
+typedef enum ebb_policy { EBB_REVERSE, EBB_STORE, EBB_CHECKPOINT, EBB_POLICIES } ebb_policy;
+extern const char *const ebb_policy_names[EBB_POLICIES];
+
+/* What a composite layer's forward keeps for its backward. INPUTS: the inputs of its layers that cannot be had
+ * otherwise, by the run's policy, and nothing inside those layers. */
+typedef enum ebb_keep { EBB_KEEP_NONE, EBB_KEEP_INPUTS, EBB_KEEP_ALL } ebb_keep;
+
+/* Numbers that went astray; the trainer decides what to do. */
+typedef struct ebb_events {
+  uint64_t    out_of_range;   /* values that left the stream's range    */
+  double      worst;          /* the largest of them                    */
+  const char *where;          /* the first layer it happened in         */
+} ebb_events;
+
+typedef struct ebb_kept { ebb_view view; ebb_mark mark; } ebb_kept;
+
+/* What a plan notes of each layer, by its id. */
+typedef struct ebb_tally {
+  ebb_shape x, y;          /* input and output                                                          */
+  size_t    kept;          /* bytes that stay in the arena when its forward returns                     */
+  size_t    forward_peak, backward_peak; /* bytes taken inside, beyond what was taken before            */
+  size_t    saved;         /* bytes of ops->saved                                                       */
+} ebb_tally;
+
+typedef struct ebb_run {
+  ebb_arena      *arena;
+  const ebb_real *weights;    /* all parameters, by ebb_param.offset                       */
+  ebb_real       *grads;      /* their gradients, added to                                 */
+  ebb_real       *state;      /* running statistics, by ebb_param.offset                   */
+  char           *saved;      /* what layers keep from forward to backward, by layer id    */
+  size_t         *saved_at;   /* (layers) offsets into `saved`                             */
+  ebb_kept       *kept;       /* stack of inputs kept for the way back                     */
+  size_t          kept_count, kept_size;
+  uint64_t        seed;
+  uint32_t        step;       /* counts forward passes: the time of every random number    */
+  ebb_pass        pass;
+  ebb_policy      policy;
+  ebb_keep        keep;
+  ebb_events      events;
+  bool            dry;        /* plan: memory is taken and given back, nothing is computed */
+  ebb_tally      *tally;      /* (layers) or NULL                                          */
+  /* Sees each reversible layer's input, on the way forward and reconstructed on the way back; NULL: nobody looks. */
+  void          (*watch)(struct ebb_run *r, const struct ebb_layer *l, ebb_view x, bool reconstructed);
+  void           *watcher;
+} ebb_run;
+
+/* Inputs kept: pushed on the way forward, popped on the way back. `mark` is the low end before the view was taken. */
+void     ebb_kept_push(ebb_run *r, ebb_view v, ebb_mark mark);
+ebb_kept ebb_kept_pop(ebb_run *r);
+
+/* A dense tensor from the high (scratch) or low (kept) end of the run's arena. */
+ebb_view ebb_scratch_view(ebb_run *r, ebb_shape s);
+ebb_view ebb_kept_view(ebb_run *r, ebb_shape s);
+
+/* Random numbers of layer `id` at this step. */
+ebb_rng ebb_layer_rng(const ebb_run *r, int id);
+
+/* Counts values that left the stream's range in layer `l`. */
+void ebb_note_range(ebb_run *r, const struct ebb_layer *l, uint64_t count, double worst);

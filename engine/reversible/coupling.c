@@ -1,0 +1,182 @@
+/* coupling.c -- additive coupling on the fixed-point stream.
+ * Owns: the order of the half steps. F and G are any layers; the coupling calls them only through layer.h.
+ *
+ *   forward   z1 = x1 + F(x2)        inverse   x2 = z2 - G(z1)
+ *             z2 = x2 + G(z1)                  x1 = z1 - F(x2)
+ *
+ * F's output is rounded to the stream's grid and added as integers: the inverse is exact, bit for bit, whatever F is
+ * (DESIGN: the stream is exact). Source: Gomez et al. 2017, "The Reversible Residual Network", Eq. 6-7, Algorithm 1;
+ * here reverse evaluates F and G once each, serving both reconstruction and gradient: 4/3 of plain backprop. */
+#include "kernels/kernels.h"
+#include "reversible/reversible.h"
+
+typedef struct coupling {
+  ebb_layer        base;
+  int              channels, first;
+  const ebb_layer *f, *g;
+} coupling;
+
+typedef struct halves { ebb_view one, two; } halves;
+
+static halves split(const coupling *l, ebb_view v)
+{
+  return (halves){ebb_view_channels(v, 0, l->first), ebb_view_channels(v, l->first, l->channels - l->first)};
+}
+
+static ebb_shape real_shape(ebb_shape s)
+{
+  s.stream = false;
+  return s;
+}
+
+static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
+{
+  const coupling *l = (const coupling *)layer;
+  if (!x.stream || x.c != l->channels) return ebb_shape_none();
+  ebb_shape one = real_shape(ebb_shape_channels(x, l->first)), two = real_shape(ebb_shape_channels(x, l->channels - l->first));
+  bool      fits = ebb_shape_equal(ebb_layer_shape(l->f, two), one) && ebb_shape_equal(ebb_layer_shape(l->g, one), two);
+  return fits ? x : ebb_shape_none();
+}
+
+/* ---- the arithmetic of the stream ------------------------------------------------------------------------- */
+static void to_real(const ebb_run *r, ebb_view y, ebb_view x)
+{
+  if (!r->dry) ebbk->real_from_fixed(ebb_reals(y), y.stride, ebb_fixeds(x), x.stride, ebb_sites(x.s), x.s.c);
+}
+
+static void add(const ebb_layer *l, ebb_run *r, ebb_view z, ebb_view f)
+{
+  ebbk_range range = {0};
+  if (r->dry) return;
+  ebbk->fixed_add(ebb_fixeds(z), z.stride, ebb_reals(f), f.stride, ebb_sites(f.s), f.s.c, &range);
+  ebb_note_range(r, l, range.count, range.worst);
+}
+
+static void subtract(const ebb_run *r, ebb_view z, ebb_view f)
+{
+  if (!r->dry) ebbk->fixed_subtract(ebb_fixeds(z), z.stride, ebb_reals(f), f.stride, ebb_sites(f.s), f.s.c);
+}
+
+static void add_real(const ebb_run *r, ebb_view y, ebb_view x)
+{
+  if (!r->dry) ebbk->add(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_sites(x.s), x.s.c);
+}
+
+/* ---- half steps: `to` += or -= F(`from`) ------------------------------------------------------------------ */
+typedef enum direction { PLUS, MINUS } direction;
+
+/* With KEEP_ALL, F's input and what F keeps stay in the arena, for half_backward. */
+static void half_step(const coupling *l, const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, direction sign)
+{
+  bool     keep = r->keep == EBB_KEEP_ALL;
+  ebb_mark high = ebb_arena_high_mark(r->arena), low = ebb_arena_low_mark(r->arena);
+  ebb_view input = keep ? ebb_kept_view(r, real_shape(from.s)) : ebb_scratch_view(r, real_shape(from.s));
+  ebb_view output = ebb_scratch_view(r, real_shape(to.s));
+  to_real(r, input, from);
+  ebb_forward_layer(f, r, input, output);
+  if (sign == PLUS) add(&l->base, r, to, output);
+  else subtract(r, to, output);
+  ebb_arena_high_release(r->arena, high);
+  if (keep) ebb_kept_push(r, input, low);
+}
+
+/* dfrom += F'^T dto, with F's input and insides as half_step kept them. */
+static void half_backward(const ebb_layer *f, ebb_run *r, ebb_view dfrom, ebb_view dto)
+{
+  ebb_kept kept = ebb_kept_pop(r);
+  ebb_backward_layer(f, r, kept.view, dto, kept.view);
+  add_real(r, dfrom, kept.view);
+  ebb_arena_low_release(r->arena, kept.mark);
+}
+
+/* ---- the layer ---------------------------------------------------------------------------------------------- */
+static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+{
+  (void)scratch, (void)x;
+  const coupling *l = (const coupling *)layer;
+  halves          z = split(l, y);
+  half_step(l, l->f, r, z.one, z.two, PLUS);
+  half_step(l, l->g, r, z.two, z.one, PLUS);
+}
+
+static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
+{
+  const coupling *l = (const coupling *)layer;
+  halves          z = split(l, y);
+  ebb_run         outer = *r;
+  r->keep = EBB_KEEP_NONE;
+  if (r->pass == EBB_TRAIN) r->pass = EBB_REPLAY;
+  half_step(l, l->g, r, z.two, z.one, MINUS);
+  half_step(l, l->f, r, z.one, z.two, MINUS);
+  r->keep = outer.keep;
+  r->pass = outer.pass;
+}
+
+/* dz1 = dy1 + G'^T dy2;  dx2 = dy2 + F'^T dz1;  dx1 = dz1: in place on dy. */
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  (void)scratch, (void)x;
+  const coupling *l = (const coupling *)layer;
+  EBB_ASSERT(dx.p == dy.p, "%s works in place", layer->name);
+  halves dz = split(l, dy);
+  half_backward(l->g, r, dz.one, dz.two);
+  half_backward(l->f, r, dz.two, dz.one);
+}
+
+static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
+{
+  const coupling *l = (const coupling *)layer;
+  halves          z = split(l, y), dz = split(l, dy);
+  ebb_run         outer = *r;
+  r->keep = EBB_KEEP_ALL;
+  r->pass = EBB_REPLAY;
+  half_step(l, l->g, r, z.two, z.one, MINUS);
+  half_backward(l->g, r, dz.one, dz.two);
+  half_step(l, l->f, r, z.one, z.two, MINUS);
+  half_backward(l->f, r, dz.two, dz.one);
+  r->keep = outer.keep;
+  r->pass = outer.pass;
+}
+
+static const ebb_layer *child(const ebb_layer *layer, int i)
+{
+  const coupling *l = (const coupling *)layer;
+  return i == 0 ? l->f : i == 1 ? l->g : NULL;
+}
+
+static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
+{
+  int         first = x.c / 2, second = x.c - first;
+  const char *outer = ebb_scope_enter(b, "%s", name);
+  ebb_layer  *f = ebb_conv(b, "f", (ebb_conv_options){.in = second, .out = first, .kernel = 3, .pad = 1});
+  ebb_layer  *g = ebb_conv(b, "g", (ebb_conv_options){.in = first, .out = second, .kernel = 3, .pad = 1});
+  b->scope = outer;
+  return ebb_coupling(b, name, x.c, first, f, g);
+}
+
+const ebb_layer_ops ebb_coupling_ops = {
+    .name = "coupling",
+    .formula = "z1 = x1 + F(x2); z2 = x2 + G(z1)",
+    .source = "Gomez et al. 2017, Eq. 6-7",
+    .in_place = true,
+    .ignores_x = true,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+    .inverse = inverse,
+    .reverse = reverse,
+    .child = child,
+    .make = make,
+};
+
+ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int first, const ebb_layer *f,
+                        const ebb_layer *g)
+{
+  EBB_ASSERT(first > 0 && first < channels, "%d of %d channels", first, channels);
+  coupling *l = (coupling *)ebb_layer_new(b, &ebb_coupling_ops, name, sizeof *l);
+  l->channels = channels;
+  l->first = first;
+  l->f = f;
+  l->g = g;
+  return &l->base;
+}

@@ -1,0 +1,112 @@
+/* fit.c -- the whole run: steps, epochs, validation, log, checkpoints.
+ * Owns: when each of them happens. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "train/checkpoint.h"
+#include "train/log.h"
+
+enum { PATH_SIZE = 4096 };
+
+typedef struct fit {
+  ebb_trainer   *t;
+  const ebb_fit *with;
+  ebb_log        log;
+  ebb_metrics    since;       /* the last report */
+  double         began;
+  uint64_t       began_step;
+} fit;
+
+static double now(void)
+{
+  struct timespec s;
+  clock_gettime(CLOCK_MONOTONIC, &s);
+  return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
+}
+
+static void begin_report(fit *f)
+{
+  f->since = (ebb_metrics){0};
+  f->began = now();
+  f->began_step = f->t->step;
+}
+
+/* Logs and shows what has come since the last report; with the validation's result if there is one. */
+static ebb_status report(fit *f, const ebb_metrics *validation)
+{
+  const ebb_trainer *t = f->t;
+  uint64_t           steps = t->step - f->began_step;
+  ebb_progress       p = {.epoch = t->epoch, .step = t->step, .steps = t->steps, .lr = t->lr, .grad_norm = t->grad_norm};
+  p.loss = ebb_metrics_loss(&f->since);
+  p.accuracy = ebb_metrics_accuracy(&f->since);
+  p.step_seconds = steps ? (now() - f->began) / (double)steps : 0;
+  if (validation) {
+    p.validated = true;
+    p.val_loss = ebb_metrics_loss(validation);
+    p.val_accuracy = ebb_metrics_accuracy(validation);
+    p.val_top5 = ebb_metrics_top5(validation);
+  }
+  EBB_TRY(ebb_log_add(&f->log, &p));
+  if (f->with->report) f->with->report(&p, f->with->context);
+  begin_report(f);
+  return EBB_OK;
+}
+
+static ebb_status save(const fit *f, const char *name)
+{
+  char path[PATH_SIZE];
+  snprintf(path, sizeof path, "%s/%s", f->with->folder, name);
+  return ebb_checkpoint_save(path, f->t, f->with->config);
+}
+
+/* At the end of an epoch, and of the run. The time it takes does not count as the steps'. */
+static ebb_status validate(fit *f)
+{
+  ebb_metrics m;
+  bool        better = false;
+  double      began = now();
+  if (f->with->val) {
+    EBB_TRY(ebb_trainer_evaluate(f->t, f->with->val, &m));
+    better = ebb_metrics_accuracy(&m) > f->t->best;
+    if (better) f->t->best = ebb_metrics_accuracy(&m);
+  }
+  f->began += now() - began;
+  EBB_TRY(report(f, f->with->val ? &m : NULL));
+  EBB_TRY(save(f, "checkpoint_last.h5"));
+  return better ? save(f, "checkpoint_best.h5") : EBB_OK;
+}
+
+static bool every(uint64_t step, int interval)
+{
+  return interval > 0 && step % (uint64_t)interval == 0;
+}
+
+static ebb_status run(fit *f)
+{
+  ebb_trainer *t = f->t;
+  while (t->step < t->steps) {
+    uint32_t   epoch = t->epoch;
+    ebb_status status = ebb_trainer_step(t, f->with->train, &f->since);
+    if (status == EBB_SOFTWARE) ebb_log_dump(&f->log, t);
+    if (status != EBB_OK) return status;
+    bool ended = t->epoch != epoch || t->step == t->steps;
+    if (ended) EBB_TRY(validate(f));
+    else if (every(t->step, t->options.log_every)) EBB_TRY(report(f, NULL));
+    if (!ended && every(t->step, t->options.save_every)) EBB_TRY(save(f, "checkpoint_last.h5"));
+    if (f->with->stop && *f->with->stop) return ended ? EBB_OK : save(f, "checkpoint_last.h5");
+  }
+  return EBB_OK;
+}
+
+ebb_status ebb_trainer_fit(ebb_trainer *t, const ebb_fit *with)
+{
+  fit f = {.t = t, .with = with};
+  EBB_TRY(ebb_folder_make(with->folder));
+  EBB_TRY(ebb_log_open(&f.log, with->folder, t->step));
+  EBB_TRY(with->train->ops->seek(with->train, t->epoch, t->cursor));
+  begin_report(&f);
+  return run(&f);
+}

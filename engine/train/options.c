@@ -1,0 +1,40 @@
+/* options.c -- the tables behind `train.*` and `run.*`. */
+#include <stddef.h>
+
+#include "train/trainer.h"
+
+#define T(field) offsetof(ebb_train_options, field)
+const ebb_option ebb_train_option_table[] = {
+    {"epochs", EBB_OPTION_REAL, T(epochs), "10", "epochs", "how long to train", NULL, 0, 1e9},
+    {"steps", EBB_OPTION_INT, T(steps), "0", "steps", "how long to train instead, if not 0", NULL, 0, 2e9},
+    {"batch", EBB_OPTION_INT, T(batch), "100", "samples", "samples that go through the model at once", NULL, 1, 1e6},
+    {"accumulate", EBB_OPTION_INT, T(accumulate), "1", "batches", "batches whose gradients make one step", NULL, 1, 1e6},
+    {"optimizer", EBB_OPTION_CHOICE, T(optimizer), "sgd", "", "how weights follow gradients", "sgd", 0, 0},
+    {"lr", EBB_OPTION_REAL, T(lr), "0.1", "", "learning rate at its highest", NULL, 1e-12, 1e6},
+    {"momentum", EBB_OPTION_REAL, T(momentum), "0.9", "", "share of the last update in the next", NULL, 0, 0.99999},
+    {"nesterov", EBB_OPTION_BOOL, T(nesterov), "false", "", "Nesterov's momentum", NULL, 0, 0},
+    {"decay", EBB_OPTION_REAL, T(decay), "2e-4", "", "weight decay, added to gradients as in PyTorch", NULL, 0, 1e3},
+    {"decay_all", EBB_OPTION_BOOL, T(decay_all), "false", "", "decay also biases and norms' parameters", NULL, 0, 0},
+    {"clip", EBB_OPTION_REAL, T(clip), "0", "", "largest norm of all gradients together; 0: no limit", NULL, 0, 1e9},
+    {"smoothing", EBB_OPTION_REAL, T(smoothing), "0", "", "label smoothing", NULL, 0, 0.99},
+    {"schedule", EBB_OPTION_CHOICE, T(schedule), "cosine", "", "how the learning rate falls", "constant|step|cosine|poly", 0, 0},
+    {"warmup", EBB_OPTION_REAL, T(warmup), "0", "of the run", "share of the run in which the rate rises from 0", NULL, 0, 1},
+    {"milestones", EBB_OPTION_REALS, T(milestones), "0.5,0.75", "of the run", "schedule step: where the rate is cut", NULL, 0, 1},
+    {"gamma", EBB_OPTION_REAL, T(gamma), "0.1", "", "schedule step: factor of each cut", NULL, 1e-9, 1},
+    {"power", EBB_OPTION_REAL, T(power), "0.9", "", "schedule poly: exponent", NULL, 1e-3, 100},
+    {"lr_end", EBB_OPTION_REAL, T(lr_end), "0", "", "schedules cosine and poly: rate at the end", NULL, 0, 1e6},
+    {"seed", EBB_OPTION_SIZE, T(seed), "1", "", "of all random numbers: weights, order, augmentation, dropout", NULL, 0, 0},
+    {"threads", EBB_OPTION_INT, T(threads), "0", "threads", "0: one per core; results do not depend on it", NULL, 0, 256},
+    {"log_every", EBB_OPTION_INT, T(log_every), "50", "steps", "between two lines of the log", NULL, 1, 2e9},
+    {"save_every", EBB_OPTION_INT, T(save_every), "0", "steps", "between two checkpoints; 0: each epoch", NULL, 0, 2e9},
+    {0},
+};
+
+#define R(field) offsetof(ebb_run_options, field)
+const ebb_option ebb_run_option_table[] = {
+    {"backward", EBB_OPTION_CHOICE, R(backward), "reverse", "",
+     "where backward gets activations: reconstruct, keep, recompute; the results are the same bytes",
+     "reverse|store|checkpoint", 0, 0},
+    {"memory", EBB_OPTION_SIZE, R(memory), "0", "", "most memory the plan may need; 0: what the machine has free", NULL, 0, 0},
+    {0},
+};

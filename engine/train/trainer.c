@@ -1,0 +1,154 @@
+/* trainer.c -- making a trainer, one step, one evaluation. See trainer.h; the whole run is in fit.c. */
+#include "train/trainer.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "base/threads.h"
+#include "train/optim.h"
+#include "train/schedule.h"
+
+/* ---- making ------------------------------------------------------------------------------------------------- */
+static ebb_status count_steps(ebb_trainer *t, uint64_t epoch_samples)
+{
+  const ebb_train_options *o = &t->options;
+  uint64_t batches = epoch_samples / (uint64_t)o->batch;
+  if (epoch_samples > 0 && batches == 0)
+    return ebb_fail(EBB_CONFIG, "train.batch: expected at most the %" PRIu64 " samples of the training set, found %d\nhint: "
+                    "a smaller train.batch", epoch_samples, o->batch);
+  t->steps = o->steps > 0 ? (uint64_t)o->steps
+                          : (uint64_t)llround(o->epochs * (double)batches / o->accumulate);
+  if (t->steps == 0 && epoch_samples > 0)
+    return ebb_fail(EBB_CONFIG, "train.epochs: %g epochs of %" PRIu64 " batches are less than one step", o->epochs, batches);
+  return EBB_OK;
+}
+
+static ebb_status check_budget(const ebb_plan *p, size_t budget)
+{
+  if (budget == 0 || p->peak <= budget) return EBB_OK;
+  return ebb_fail(EBB_OSERR,
+                  "run.memory: the plan needs %.1f MiB (%zu bytes), allowed are %.1f MiB\nhint: a smaller train.batch%s; "
+                  "`ebb plan` shows where the memory goes",
+                  (double)p->peak / 1048576, p->peak, (double)budget / 1048576,
+                  p->policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
+}
+
+ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                              const ebb_run_options *run, uint64_t epoch_samples, size_t batches)
+{
+  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = {o->smoothing}, .best = -1};
+  ebb_threads_set(o->threads);
+  EBB_TRY(count_steps(t, epoch_samples));
+  ebb_plan_options plan = {.policy = t->policy, .training = true, .optimizer = ebb_optim_bytes(o, m), .batches = batches};
+  ebb_plan_make(&t->plan, m, x, plan, &t->pool);
+  ebb_status status = check_budget(&t->plan, run->memory);
+  if (status == EBB_OK) status = ebb_workspace_create(&t->work, m, &t->plan);
+  if (status != EBB_OK) {
+    ebb_pool_clear(&t->pool);
+    return status;
+  }
+  t->work.run.seed = o->seed;
+  ebb_model_initialise(m, t->work.weights, t->work.state, o->seed);
+  return EBB_OK;
+}
+
+void ebb_trainer_destroy(ebb_trainer *t)
+{
+  ebb_workspace_destroy(&t->work);
+  ebb_pool_clear(&t->pool);
+}
+
+/* ---- numbers that went astray -------------------------------------------------------------------------------- */
+static ebb_status check_range(const ebb_trainer *t)
+{
+  const ebb_events *e = &t->work.run.events;
+  if (e->out_of_range == 0) return EBB_OK;
+  return ebb_fail(EBB_SOFTWARE,
+                  "step %" PRIu64 ": %" PRIu64 " values left the stream's range of +-%.0f in layer %s, the largest %.4g\n"
+                  "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
+                  t->step, e->out_of_range, (double)EBB_FIXED_RANGE, e->where, e->worst);
+}
+
+/* The first parameter, in the order of the network, whose gradient is not finite. */
+static const char *first_nonfinite(const ebb_trainer *t)
+{
+  for (const ebb_param *p = t->model->params; p; p = p->next)
+    for (size_t i = 0; p->kind == EBB_WEIGHT && i < p->count; i++)
+      if (!isfinite(t->work.grads[p->offset + i])) return p->name;
+  return "none";
+}
+
+static ebb_status check_finite(const ebb_trainer *t, double loss, double norm)
+{
+  if (isfinite(loss) && isfinite(norm)) return EBB_OK;
+  return ebb_fail(EBB_SOFTWARE,
+                  "step %" PRIu64 " (epoch %" PRIu32 ", sample %" PRIu64 "): the loss is %g, the norm of the gradients %g; "
+                  "the first gradient that is not finite belongs to %s\n"
+                  "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
+                  t->step, t->epoch, t->cursor, loss, norm, first_nonfinite(t));
+}
+
+/* ---- one step ------------------------------------------------------------------------------------------------- */
+/* dataset -> batch -> model -> loss -> reconstructing backward */
+static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m, double *loss)
+{
+  ebb_run  *r = &t->work.run;
+  ebb_batch batch;
+  ebb_view  y, dy, none = {0};
+  EBB_TRY(source->ops->next(source, &batch));
+  EBB_ASSERT(batch.x.s.n == t->plan.x.n, "a batch of %d, planned %d", batch.x.s.n, t->plan.x.n);
+  r->pass = EBB_TRAIN;
+  ebb_forward(r, t->model, batch.x, &y);
+  *loss = ebb_loss_eval(&t->loss, r, y, batch.labels, 1.0 / t->options.accumulate, &dy);
+  ebb_metrics_add(m, y, batch.labels, *loss);
+  ebb_backward(r, t->model, batch.x, dy, none);
+  t->cursor += (uint64_t)batch.x.s.n;
+  return check_range(t);
+}
+
+/* An epoch ends where no whole batch is left. */
+static ebb_status advance_epoch(ebb_trainer *t, ebb_source *source)
+{
+  if (t->cursor + (uint64_t)t->plan.x.n <= source->samples) return EBB_OK;
+  t->epoch++;
+  t->cursor = 0;
+  return source->ops->seek(source, t->epoch, 0);
+}
+
+ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
+{
+  ebb_workspace *w = &t->work;
+  double         loss = 0;
+  for (int i = 0; i < t->options.accumulate; i++) {
+    EBB_TRY(micro_batch(t, source, m, &loss));
+    if (!isfinite(loss)) return check_finite(t, loss, ebb_optim_norm(t->model, w->grads));
+    EBB_TRY(advance_epoch(t, source));
+  }
+  double lr = ebb_schedule_lr(&t->options, t->step, t->steps);
+  double norm = ebb_optim_norm(t->model, w->grads);
+  EBB_TRY(check_finite(t, loss, norm));
+  ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step == 0);
+  t->lr = lr;
+  t->grad_norm = norm;
+  t->step++;
+  return EBB_OK;
+}
+
+/* ---- one evaluation --------------------------------------------------------------------------------------------- */
+ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
+{
+  ebb_run  *r = &t->work.run;
+  ebb_batch batch;
+  ebb_view  y;
+  *m = (ebb_metrics){0};
+  EBB_TRY(source->ops->seek(source, 0, 0));
+  for (;;) {
+    EBB_TRY(source->ops->next(source, &batch));
+    if (batch.x.s.n == 0) return check_range(t);
+    r->pass = EBB_EVAL;
+    ebb_forward(r, t->model, batch.x, &y);
+    double loss = ebb_loss_eval(&t->loss, r, y, batch.labels, 1, NULL);
+    ebb_metrics_add(m, y, batch.labels, loss);
+    ebb_release(r);
+  }
+}

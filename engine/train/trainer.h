@@ -1,0 +1,84 @@
+/* trainer.h -- training: batches in, better weights out.
+ * Owns: the loop, its options, its state. Must not know: files of users, command lines, networks. */
+#pragma once
+#include "base/option.h"
+#include "compose/plan.h"
+#include "train/batches.h"
+#include "train/loss.h"
+#include "train/metrics.h"
+
+/* ---- options: `train.*` and `run.*` ---------------------------------------------------------------------- */
+typedef struct ebb_train_options {
+  int         batch, accumulate, steps, threads, log_every, save_every;
+  double      epochs;
+  size_t      seed;
+  int         optimizer;      /* sgd                                      */
+  double      lr, momentum, decay, clip, smoothing;
+  bool        nesterov, decay_all;
+  int         schedule;       /* constant|step|cosine|poly                */
+  ebb_numbers milestones;     /* step: fractions of the run               */
+  double      gamma, power, warmup, lr_end;
+} ebb_train_options;
+extern const ebb_option ebb_train_option_table[];
+
+typedef struct ebb_run_options {
+  int    backward;            /* ebb_policy                               */
+  size_t memory;              /* limit in bytes, 0: what is available     */
+} ebb_run_options;
+extern const ebb_option ebb_run_option_table[];
+
+/* ---- the trainer --------------------------------------------------------------------------------------- */
+typedef struct ebb_progress {  /* what is logged and shown                */
+  uint32_t epoch;              /* from 0                                  */
+  uint64_t step, steps;        /* optimiser steps done, of                */
+  double   lr, loss, accuracy; /* loss and accuracy of the batches since the last report */
+  double   grad_norm;          /* of the last step, before clipping       */
+  double   step_seconds;       /* mean since the last report              */
+  bool     validated;          /* the next two are new                    */
+  double   val_loss, val_accuracy, val_top5;
+} ebb_progress;
+
+typedef struct ebb_trainer {
+  const ebb_model  *model;
+  ebb_train_options options;
+  ebb_policy        policy;
+  ebb_plan          plan;
+  ebb_workspace     work;
+  ebb_loss          loss;
+  ebb_pool          pool;
+  double            lr, grad_norm; /* of the last step                    */
+  /* all that a checkpoint holds besides weights, state and momenta: */
+  uint64_t          step;      /* optimiser steps done                    */
+  uint32_t          epoch;
+  uint64_t          cursor;    /* samples of this epoch done              */
+  uint64_t          steps;     /* in the whole run                        */
+  double            best;      /* validation accuracy of the best epoch so far, -1: none */
+} ebb_trainer;
+
+/* Plans, checks the plan against the memory there is, takes the regions, draws initial weights. `x` is a full
+ * micro-batch, `epoch_samples` the samples of one epoch (for epochs -> steps; 0 where steps are given), `batches` the
+ * bytes of the sources. Errors: EBB_OSERR (does not fit: planned, available, what to change), EBB_CONFIG. */
+ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                              const ebb_run_options *run, uint64_t epoch_samples, size_t batches);
+void ebb_trainer_destroy(ebb_trainer *t);
+
+/* One optimiser step: `accumulate` batches from `source`, whose metrics are added to m. Moves on to the next epoch.
+ * EBB_SOFTWARE if loss or gradients are not finite, or the stream left its range: the message says where. */
+ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
+
+/* Evaluates in the file's order, with running statistics. */
+ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
+
+/* The whole run: from where the trainer stands to `steps`, validating (val may be NULL) at the end of each epoch,
+ * logging to DIR/log.csv and DIR/log.jsonl, saving DIR/checkpoint_last.h5 each epoch (and every save_every steps), and
+ * DIR/checkpoint_best.h5. `report` (may be NULL) is called every log_every steps and after each validation. `*stop` is
+ * looked at after each step: if set, saves and returns EBB_OK with t->step < t->steps. */
+typedef struct ebb_fit {
+  ebb_source *train, *val;
+  const char *folder;
+  const char *config;          /* resolved configuration, kept in the checkpoint                  */
+  void      (*report)(const ebb_progress *p, void *context);
+  void       *context;
+  const volatile int *stop;    /* may be NULL */
+} ebb_fit;
+ebb_status ebb_trainer_fit(ebb_trainer *t, const ebb_fit *fit);

@@ -1,0 +1,52 @@
+/* models.c -- the table of networks. See models.h. */
+#include "models/models.h"
+
+#include <string.h>
+
+#include "models/networks.h"
+#include "models/residual.h"
+
+#define RESNET(name, about, preset) \
+  {name, about, "He et al. 2016, Identity Mappings", residual_option_table, sizeof(residual_options), preset, resnet_build}
+#define REVNET(name, about, preset) \
+  {name, about, "Gomez et al. 2017", residual_option_table, sizeof(residual_options), preset, revnet_build}
+
+const ebb_network ebb_networks[] = {
+    REVNET("revnet-38", "reversible residual network, 38 layers", "units=3,3,3 widths=32,32,64,112"),
+    REVNET("revnet-110", "reversible residual network, 110 layers", "units=9,9,9 widths=32,32,64,128"),
+    REVNET("revnet-164", "reversible residual network, 164 layers, bottlenecks",
+           "units=9,9,9 widths=32,128,256,512 bottleneck=true"),
+    RESNET("resnet-32", "residual network, 32 layers: twin of revnet-38", "units=5,5,5 widths=16,16,32,64"),
+    RESNET("resnet-110", "residual network, 110 layers: twin of revnet-110", "units=18,18,18 widths=16,16,32,64"),
+    RESNET("resnet-164", "residual network, 164 layers, bottlenecks: twin of revnet-164",
+           "units=18,18,18 widths=16,64,128,256 bottleneck=true"),
+    {"stack", "couplings of one shape, for sweeps over depth", "", stack_option_table, sizeof(stack_options), NULL,
+     stack_build},
+    {0},
+};
+
+enum { NETWORKS = sizeof ebb_networks / sizeof *ebb_networks - 1 };
+
+const ebb_network *ebb_network_find(const char *name)
+{
+  const char *names[NETWORKS];
+  for (size_t i = 0; i < NETWORKS; i++) {
+    if (strcmp(ebb_networks[i].name, name) == 0) return &ebb_networks[i];
+    names[i] = ebb_networks[i].name;
+  }
+  const char *near = ebb_nearest(name, names, NETWORKS);
+  ebb_fail(EBB_CONFIG, "model.name: there is no network '%s'%s%s\nhint: `ebb models` lists them", name,
+           near ? ", did you mean " : "", near ? near : "");
+  return NULL;
+}
+
+ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes)
+{
+  ebb_builder b;
+  ebb_layer  *root;
+  ebb_model_begin(m, &b, network->name, in);
+  ebb_status status = network->build(&b, options, in, classes, &root);
+  if (status == EBB_OK) status = ebb_model_end(m, &b, root);
+  if (status != EBB_OK) ebb_model_destroy(m);
+  return status;
+}

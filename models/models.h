@@ -1,0 +1,25 @@
+/* models.h -- the catalogue of networks.
+ * Owns: one row a network. Must not know: datasets, training. To add a network: one file, one row in models.c. */
+#pragma once
+#include "base/option.h"
+#include "compose/model.h"
+
+typedef struct ebb_network {
+  const char       *name;        /* "revnet-110": what model.name says                              */
+  const char       *summary;     /* one line                                                        */
+  const char       *source;      /* paper                                                           */
+  const ebb_option *options;     /* model.* besides model.name; the same table may serve a family   */
+  size_t            options_size;
+  /* defaults that differ from the table's: "units=3,3,3 widths=32,32,64,112", space-separated key=value; or NULL */
+  const char       *preset;
+  /* Builds layers for inputs like `in` and `classes` outputs; EBB_CONFIG with the reason if the options do not go
+   * together. */
+  ebb_status (*build)(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+} ebb_network;
+
+extern const ebb_network ebb_networks[]; /* ends with name == NULL */
+
+const ebb_network *ebb_network_find(const char *name); /* NULL with a message (nearest name) if there is none */
+
+/* A model of the catalogue: options is a struct of network->options_size bytes, set by its table. */
+ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes);

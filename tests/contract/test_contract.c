@@ -1,0 +1,384 @@
+/* test_contract.c -- what every layer must hold, looped over the table of layers.
+ * Owns: the battery. A new layer is in it by its row in compose/layers.def. The program is built in float, where bits are
+ * compared, and in double, where gradients are compared with differences. */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "compose/catalogue.h"
+#include "compose/plan.h"
+#include "compose/sequence.h"
+#include "kernels/kernels.h"
+#include "layers/layers.h"
+
+/* Odd channels, one pixel, one sample, 1-D to 3-D. */
+static const ebb_shape shapes[] = {
+    {.rank = 2, .n = 2, .d = 1, .h = 6, .w = 4, .c = 6},   {.rank = 2, .n = 3, .d = 1, .h = 5, .w = 7, .c = 4},
+    {.rank = 1, .n = 2, .d = 1, .h = 1, .w = 9, .c = 6},   {.rank = 3, .n = 2, .d = 4, .h = 4, .w = 2, .c = 4},
+    {.rank = 2, .n = 1, .d = 1, .h = 8, .w = 8, .c = 18},  {.rank = 2, .n = 4, .d = 1, .h = 2, .w = 2, .c = 34},
+    {.rank = 2, .n = 3, .d = 1, .h = 3, .w = 3, .c = 5},   {.rank = 2, .n = 5, .d = 1, .h = 1, .w = 1, .c = 8},
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+/* One layer between the doors it needs, with memory, inputs and results. */
+typedef struct bench {
+  ebb_model       model;
+  const ebb_layer *layer;
+  ebb_plan        plan;
+  ebb_pool        pool;
+  ebb_workspace   work;
+  ebb_shape       xs, ys;
+  ebb_real       *x, *u, *y, *dx; /* u: the gradient that comes from above */
+} bench;
+
+static double noise(uint32_t what, size_t i)
+{
+  return ebb_rng_normal((ebb_rng){7, EBB_RNG_TEST, what}, i);
+}
+
+static ebb_real *reals(bench *t, size_t count, uint32_t what)
+{
+  ebb_real *p = ebb_pool_take(&t->pool, count * sizeof *p);
+  for (size_t i = 0; what && i < count; i++) p[i] = (ebb_real)noise(what, i);
+  return p;
+}
+
+/* Builds [quantise] layer [dequantise]; false: the layer does not take this shape. */
+static bool bench_open(bench *t, size_t row, ebb_shape x, ebb_policy policy)
+{
+  const ebb_layer_ops *ops = ebb_catalogue_at(row);
+  ebb_builder          b;
+  *t = (bench){.xs = x};
+  ebb_model_begin(&t->model, &b, ops->name, x);
+  ebb_sequence *s = ebb_sequence_open(&b, "root", 3);
+  ebb_layer    *l = ops->make(&b, "layer", x);
+  ebb_shape     in = x;
+  in.stream = true;
+  bool stream = ebb_layer_shape(l, in).rank != 0;
+  in.stream = stream;
+  ebb_shape out = ebb_layer_shape(l, in);
+  if (stream) ebb_sequence_add(s, ebb_quantise(&b, "in"));
+  ebb_sequence_add(s, l);
+  if (out.stream) ebb_sequence_add(s, ebb_dequantise(&b, "out"));
+  t->layer = l;
+  if (out.rank == 0 || ebb_model_end(&t->model, &b, ebb_sequence_close(s)) != EBB_OK) {
+    ebb_model_destroy(&t->model);
+    return false;
+  }
+  ebb_plan_make(&t->plan, &t->model, x, (ebb_plan_options){.policy = policy, .training = true, .input_gradient = true}, &t->pool);
+  ck_assert_msg(ebb_workspace_create(&t->work, &t->model, &t->plan) == EBB_OK, "%s", ebb_message());
+  ebb_model_initialise(&t->model, t->work.weights, t->work.state, 11);
+  for (size_t i = 0; i < t->model.weights; i++) t->work.weights[i] += (ebb_real)(0.1 * noise(3, i)); /* no zeros */
+  t->ys = ebb_layer_shape(t->model.root, x);
+  t->x = reals(t, ebb_count(x), 1);
+  t->u = reals(t, ebb_count(t->ys), 2);
+  t->y = reals(t, ebb_count(t->ys), 0);
+  t->dx = reals(t, ebb_count(x), 0);
+  return true;
+}
+
+static void bench_close(bench *t)
+{
+  ebb_workspace_destroy(&t->work);
+  ebb_model_destroy(&t->model);
+  ebb_pool_clear(&t->pool);
+}
+
+static ebb_view forward(bench *t)
+{
+  ebb_view y;
+  t->work.run.seed = 5;
+  t->work.run.step = 0;
+  t->work.run.pass = EBB_TRAIN;
+  ebb_forward(&t->work.run, &t->model, ebb_view_of(t->x, t->xs), &y);
+  memcpy(t->y, y.p, ebb_bytes(t->ys));
+  return y;
+}
+
+static void train(bench *t)
+{
+  memset(t->work.grads, 0, t->model.weights * sizeof(ebb_real));
+  forward(t);
+  ebb_view dy = ebb_scratch_view(&t->work.run, t->ys);
+  memcpy(dy.p, t->u, ebb_bytes(t->ys));
+  ebb_backward(&t->work.run, &t->model, ebb_view_of(t->x, t->xs), dy, ebb_view_of(t->dx, t->xs));
+}
+
+#define EACH_CASE(t, policy)                                              \
+  const char *name = ebb_catalogue_at((size_t)_i / SHAPES)->name;         \
+  bench       t;                                                          \
+  if (!bench_open(&t, (size_t)_i / SHAPES, shapes[_i % SHAPES], policy)) return;
+
+/* ---- in every precision ------------------------------------------------------------------------------------- */
+START_TEST(forward_fits_its_shape_and_repeats)
+{
+  EACH_CASE(t, EBB_STORE)
+  ebb_view y = forward(&t);
+  ck_assert_msg(ebb_shape_equal(y.s, t.ys), "%s", name);
+  ebb_release(&t.work.run);
+  ebb_real *first = reals(&t, ebb_count(t.ys), 0);
+  memcpy(first, t.y, ebb_bytes(t.ys));
+  forward(&t);
+  ebb_release(&t.work.run);
+  ck_assert_msg(memcmp(first, t.y, ebb_bytes(t.ys)) == 0, "%s: two forwards differ", name);
+  bench_close(&t);
+}
+END_TEST
+
+START_TEST(peak_is_the_plan)
+{
+  for (int policy = 0; policy < EBB_POLICIES; policy++) {
+    EACH_CASE(t, (ebb_policy)policy)
+    ebb_view y;
+    train(&t);
+    t.work.run.pass = EBB_EVAL;
+    ebb_forward(&t.work.run, &t.model, ebb_view_of(t.x, t.xs), &y);
+    ebb_release(&t.work.run);
+    ck_assert_msg(ebb_workspace_peak(&t.work, 0) == t.plan.peak, "%s, %s: peak %zu, plan %zu", name,
+                  ebb_policy_names[policy], ebb_workspace_peak(&t.work, 0), t.plan.peak);
+    bench_close(&t);
+  }
+}
+END_TEST
+
+START_TEST(gradients_are_not_zero)
+{
+  EACH_CASE(t, EBB_STORE)
+  size_t nonzero = 0;
+  train(&t);
+  for (size_t i = 0; i < ebb_count(t.xs); i++) nonzero += t.dx[i] != 0;
+  if (strcmp(name, "instance_norm") == 0 && ebb_sites(t.xs) == (size_t)t.xs.n) { /* one value is its own mean */
+    bench_close(&t);
+    return;
+  }
+  ck_assert_msg(nonzero > 0, "%s: dx is zero", name);
+  for (const ebb_param *p = t.model.params; p; p = p->next) {
+    if (p->kind != EBB_WEIGHT) continue;
+    nonzero = 0;
+    for (size_t i = 0; i < p->count; i++) nonzero += t.work.grads[p->offset + i] != 0;
+    ck_assert_msg(nonzero > 0, "%s: gradient of %s is zero", name, p->name);
+  }
+  bench_close(&t);
+}
+END_TEST
+
+/* ---- double: analytic gradients against central differences --------------------------------------------------- */
+#ifdef EBB_DOUBLE
+static double objective(bench *t)
+{
+  double sum = 0;
+  forward(t);
+  ebb_release(&t->work.run);
+  for (size_t i = 0; i < ebb_count(t->ys); i++) sum += t->u[i] * t->y[i];
+  return sum;
+}
+
+/* Fourth order: (-f(2h) + 8 f(h) - 8 f(-h) + f(-2h)) / 12h. */
+static double difference(bench *t, ebb_real *at)
+{
+  const double h = 2e-5, x = *at;
+  double       f[4], steps[4] = {2, 1, -1, -2};
+  for (int k = 0; k < 4; k++) {
+    *at = x + steps[k] * h;
+    f[k] = objective(t);
+  }
+  *at = x;
+  return (-f[0] + 8 * f[1] - 8 * f[2] + f[3]) / (12 * h);
+}
+
+/* Relative to the largest entry of the tensor: an entry that is zero by symmetry has rounding errors only. */
+static void compare(bench *t, ebb_real *values, const ebb_real *grads, size_t count, const char *what)
+{
+  double largest = 1e-3;
+  for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(grads[i]));
+  size_t stride = count / 60 + 1;
+  for (size_t i = 0; i < count; i += stride) {
+    double numeric = difference(t, &values[i]);
+    ck_assert_msg(fabs(numeric - grads[i]) <= 1e-6 * largest, "%s, %s[%zu]: analytic %.12g, difference %.12g (of %.3g)",
+                  t->model.name, what, i, grads[i], numeric, largest);
+  }
+}
+
+START_TEST(gradients_match_differences)
+{
+  EACH_CASE(t, EBB_REVERSE)
+  (void)name;
+  train(&t);
+  ebb_real *grads = reals(&t, t.model.weights, 0), *dx = reals(&t, ebb_count(t.xs), 0);
+  memcpy(grads, t.work.grads, t.model.weights * sizeof *grads);
+  memcpy(dx, t.dx, ebb_bytes(t.xs));
+  compare(&t, t.x, dx, ebb_count(t.xs), "x");
+  for (const ebb_param *p = t.model.params; p; p = p->next)
+    if (p->kind == EBB_WEIGHT) compare(&t, t.work.weights + p->offset, grads + p->offset, p->count, p->name);
+  bench_close(&t);
+}
+END_TEST
+#else
+/* ---- float: bits ------------------------------------------------------------------------------------------------ */
+static void same_bits(const bench *a, const bench *b, const char *what)
+{
+  const char *name = a->model.name;
+  ck_assert_msg(memcmp(a->y, b->y, ebb_bytes(a->ys)) == 0, "%s: y differs, %s", name, what);
+  ck_assert_msg(memcmp(a->dx, b->dx, ebb_bytes(a->xs)) == 0, "%s: dx differs, %s", name, what);
+  ck_assert_msg(memcmp(a->work.grads, b->work.grads, a->model.weights * sizeof(ebb_real)) == 0,
+                "%s: gradients differ, %s", name, what);
+  ck_assert_msg(memcmp(a->work.state, b->work.state, a->model.states * sizeof(ebb_real)) == 0,
+                "%s: running statistics differ, %s", name, what);
+}
+
+START_TEST(policies_give_the_same_bits)
+{
+  EACH_CASE(store, EBB_STORE)
+  (void)name;
+  train(&store);
+  for (int policy = 0; policy < EBB_POLICIES; policy++) {
+    EACH_CASE(t, (ebb_policy)policy)
+    (void)name;
+    train(&t);
+    same_bits(&store, &t, ebb_policy_names[policy]);
+    bench_close(&t);
+  }
+  bench_close(&store);
+}
+END_TEST
+
+START_TEST(threads_give_the_same_bits)
+{
+  EACH_CASE(one, EBB_REVERSE)
+  (void)name;
+  ebb_threads_set(1);
+  train(&one);
+  for (int threads = 2; threads <= 3; threads++) {
+    ebb_threads_set(threads);
+    EACH_CASE(t, EBB_REVERSE)
+    (void)name;
+    train(&t);
+    same_bits(&one, &t, "on more threads");
+    bench_close(&t);
+  }
+  ebb_threads_set(0);
+  bench_close(&one);
+}
+END_TEST
+
+/* Reversible layers, called alone on a stream: inverse undoes forward; reverse is inverse and backward at once. */
+START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
+{
+  EACH_CASE(t, EBB_REVERSE)
+  if (!ebb_reversible(t.layer)) {
+    bench_close(&t);
+    return;
+  }
+  ebb_run  *r = &t.work.run;
+  ebb_shape s = t.xs, real = t.xs;
+  s.stream = true;
+  size_t    bytes = ebb_bytes(s), weights = t.model.weights * sizeof(ebb_real);
+  ebb_view  x = ebb_view_of(reals(&t, ebb_count(s), 0), s), z = ebb_view_of(reals(&t, ebb_count(s), 0), s);
+  ebb_view  dy = ebb_view_of(reals(&t, ebb_count(s), 2), real), dz = ebb_view_of(reals(&t, ebb_count(s), 2), real);
+  ebb_real *grads = reals(&t, t.model.weights, 0);
+  ebbk->fixed_from_real(ebb_fixeds(x), x.stride, t.x, s.c, ebb_sites(s), s.c, NULL);
+  r->pass = EBB_TRAIN;
+  r->keep = EBB_KEEP_NONE;
+
+  memcpy(z.p, x.p, bytes);
+  ebb_forward_layer(t.layer, r, z, z);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) != 0, "%s does nothing", name);
+  ebb_inverse_layer(t.layer, r, z);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: the inverse is not exact", name);
+  ebb_inverse_layer(t.layer, r, z);
+  ebb_forward_layer(t.layer, r, z, z);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: forward does not undo the inverse", name);
+
+  ebb_forward_layer(t.layer, r, z, z);
+  memset(t.work.grads, 0, weights);
+  ebb_reverse_layer(t.layer, r, z, dz);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: reverse does not reconstruct", name);
+  memcpy(grads, t.work.grads, weights);
+  memset(t.work.grads, 0, weights);
+  ebb_backward_layer(t.layer, r, x, dy, dy);
+  ck_assert_msg(memcmp(dy.p, dz.p, bytes) == 0, "%s: reverse and backward differ in dx", name);
+  ck_assert_msg(memcmp(grads, t.work.grads, weights) == 0, "%s: reverse and backward differ in gradients", name);
+  bench_close(&t);
+}
+END_TEST
+
+/* Views with gaps between pixels: what lies in the gaps is nobody's. */
+enum { GAP = 3 };
+static ebb_view gapped(bench *t, ebb_shape s, const ebb_real *values)
+{
+  ebb_view v = {.s = s, .stride = s.c + GAP};
+  v.p = reals(t, ebb_sites(s) * (size_t)v.stride, 9);
+  for (size_t i = 0; values && i < ebb_sites(s); i++)
+    memcpy((ebb_real *)v.p + i * (size_t)v.stride, values + i * (size_t)s.c, (size_t)s.c * sizeof *values);
+  return v;
+}
+
+static void gaps_untouched(ebb_view v, const char *name)
+{
+  for (size_t i = 0; i < ebb_sites(v.s); i++)
+    for (int k = v.s.c; k < v.stride; k++) {
+      size_t at = i * (size_t)v.stride + (size_t)k;
+      ck_assert_msg(((ebb_real *)v.p)[at] == (ebb_real)noise(9, at), "%s wrote between pixels", name);
+    }
+}
+
+START_TEST(layers_write_only_their_views)
+{
+  EACH_CASE(t, EBB_STORE)
+  ebb_shape out = ebb_layer_shape(t.layer, t.xs);
+  if (out.rank == 0 || out.stream) { /* takes or makes a stream: covered by its neighbours in the chain */
+    bench_close(&t);
+    return;
+  }
+  train(&t);
+  ebb_run *r = &t.work.run;
+  ebb_view x = gapped(&t, t.xs, t.x), y = gapped(&t, out, NULL), dy = gapped(&t, out, t.u), dx = gapped(&t, t.xs, NULL);
+  r->pass = EBB_TRAIN;
+  r->keep = EBB_KEEP_NONE;
+  ebb_forward_layer(t.layer, r, x, y);
+  ebb_backward_layer(t.layer, r, x, dy, dx);
+  gaps_untouched(x, name);
+  gaps_untouched(y, name);
+  gaps_untouched(dy, name);
+  gaps_untouched(dx, name);
+  for (size_t i = 0; i < ebb_sites(out); i++)
+    ck_assert_msg(memcmp((ebb_real *)y.p + i * (size_t)y.stride, t.y + i * (size_t)out.c,
+                         (size_t)out.c * sizeof(ebb_real)) == 0, "%s: strides change the result", name);
+  for (size_t i = 0; i < ebb_sites(t.xs); i++)
+    ck_assert_msg(memcmp((ebb_real *)dx.p + i * (size_t)dx.stride, t.dx + i * (size_t)t.xs.c,
+                         (size_t)t.xs.c * sizeof(ebb_real)) == 0, "%s: strides change dx", name);
+  bench_close(&t);
+}
+END_TEST
+#endif
+
+int main(void)
+{
+  int     cases = (int)ebb_catalogue_count() * SHAPES;
+  Suite  *suite = suite_create("contract");
+  TCase  *all = tcase_create("every layer, every shape");
+  if (ebbk_start() != EBB_OK) {
+    fprintf(stderr, "%s\n", ebb_message());
+    return EXIT_FAILURE;
+  }
+  tcase_set_timeout(all, 120);
+  tcase_add_loop_test(all, forward_fits_its_shape_and_repeats, 0, cases);
+  tcase_add_loop_test(all, peak_is_the_plan, 0, cases);
+  tcase_add_loop_test(all, gradients_are_not_zero, 0, cases);
+#ifdef EBB_DOUBLE
+  tcase_add_loop_test(all, gradients_match_differences, 0, cases);
+#else
+  tcase_add_loop_test(all, policies_give_the_same_bits, 0, cases);
+  tcase_add_loop_test(all, threads_give_the_same_bits, 0, cases);
+  tcase_add_loop_test(all, inverse_undoes_forward_and_reverse_joins_it_with_backward, 0, cases);
+  tcase_add_loop_test(all, layers_write_only_their_views, 0, cases);
+#endif
+  suite_add_tcase(suite, all);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,115 @@
+/* test_models.c -- networks have the parameter counts of their papers' code, to the unit, and fit their inputs.
+ * Counts: shared table of the RevNet authors' code (revnet-public) and of MemCNN 1.5.2's published models. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/models.h"
+
+static const struct count { const char *name, *variant, *classes; size_t weights; } counts[] = {
+    {"resnet-32", "authors", "10", 464154},   {"resnet-32", "authors", "100", 470004},
+    {"resnet-110", "authors", "10", 1727962}, {"resnet-110", "authors", "100", 1733812},
+    {"resnet-164", "authors", "10", 1703258}, {"resnet-164", "authors", "100", 1726388},
+    {"revnet-38", "authors", "10", 464890},   {"revnet-38", "authors", "100", 475060},
+    {"revnet-110", "authors", "10", 1729194}, {"revnet-110", "authors", "100", 1740804},
+    {"revnet-164", "authors", "10", 1748778}, {"revnet-164", "authors", "100", 1794948},
+    {"resnet-32", "memcnn", "10", 466906},    {"resnet-110", "memcnn", "10", 1730714},
+    {"resnet-164", "memcnn", "10", 1704154},  {"revnet-38", "memcnn", "10", 573994},
+    {"revnet-110", "memcnn", "10", 1854890},  {"revnet-164", "memcnn", "10", 1983786},
+};
+
+static const ebb_shape cifar = {.rank = 2, .n = 1, .d = 1, .h = 32, .w = 32, .c = 3};
+
+/* The network's preset, then `variant` and `classes`. */
+static void set_options(void *options, const ebb_network *n, const char *variant, const char *classes, ebb_pool *pool)
+{
+  ebb_options_default(options, n->options);
+  char *preset = ebb_pool_text(pool, "%s", n->preset ? n->preset : ""), *rest = preset, *word;
+  while ((word = strtok_r(rest, " ", &rest))) {
+    char *value = strchr(word, '=');
+    *value++ = 0;
+    ck_assert_msg(ebb_option_set(options, n->options, "model", word, value, pool) == EBB_OK, "%s", ebb_message());
+  }
+  if (variant) ck_assert(ebb_option_set(options, n->options, "model", "variant", variant, pool) == EBB_OK);
+  if (classes) ck_assert(ebb_option_set(options, n->options, "model", "classes", classes, pool) == EBB_OK);
+}
+
+START_TEST(parameter_counts_are_the_published_ones)
+{
+  const struct count *k = &counts[_i];
+  const ebb_network  *n = ebb_network_find(k->name);
+  ebb_pool            pool = {0};
+  ebb_model           m;
+  ck_assert(n != NULL);
+  void *options = ebb_pool_take(&pool, n->options_size);
+  set_options(options, n, k->variant, k->classes, &pool);
+  ck_assert_msg(ebb_network_model(&m, n, options, cifar, 10) == EBB_OK, "%s", ebb_message());
+  ck_assert_msg(m.weights == k->weights, "%s %s %s: %zu parameters, expected %zu", k->name, k->variant, k->classes,
+                m.weights, k->weights);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
+START_TEST(every_network_takes_its_default_options)
+{
+  const ebb_network *n = &ebb_networks[_i];
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  void              *options = ebb_pool_take(&pool, n->options_size);
+  set_options(options, n, NULL, NULL, &pool);
+  ck_assert_msg(ebb_network_model(&m, n, options, cifar, 7) == EBB_OK, "%s", ebb_message());
+  ck_assert_int_eq(m.out.c, 7);
+  ck_assert_uint_eq(ebb_sites(m.out), 1);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
+START_TEST(an_unknown_network_names_the_nearest)
+{
+  ck_assert(ebb_network_find("revnet-111") == NULL);
+  ck_assert_msg(strstr(ebb_message(), "revnet-110"), "%s", ebb_message());
+}
+END_TEST
+
+static void refuses(const char *name, const char *key, const char *value, const char *words)
+{
+  const ebb_network *n = ebb_network_find(name);
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  void              *options = ebb_pool_take(&pool, n->options_size);
+  set_options(options, n, NULL, NULL, &pool);
+  ck_assert(ebb_option_set(options, n->options, "model", key, value, &pool) == EBB_OK);
+  ck_assert_int_eq(ebb_network_model(&m, n, options, cifar, 10), EBB_CONFIG);
+  ck_assert_msg(strstr(ebb_message(), words), "%s", ebb_message());
+  ebb_pool_clear(&pool);
+}
+
+START_TEST(options_that_do_not_go_together_are_refused)
+{
+  refuses("revnet-38", "widths", "32,64", "one for each of the 3 stages");
+  refuses("revnet-38", "widths", "31,31,64,112", "even widths");
+  refuses("revnet-38", "widths", "32,32,64,66", "multiple of 4");
+  refuses("revnet-164", "widths", "32,129,256,512", "multiple of 8");
+  refuses("stack", "width", "63", "even width");
+}
+END_TEST
+
+int main(void)
+{
+  int networks = 0;
+  while (ebb_networks[networks].name) networks++;
+  Suite *suite = suite_create("models");
+  TCase *all = tcase_create("networks");
+  tcase_add_loop_test(all, parameter_counts_are_the_published_ones, 0, (int)(sizeof counts / sizeof *counts));
+  tcase_add_loop_test(all, every_network_takes_its_default_options, 0, networks);
+  tcase_add_test(all, an_unknown_network_names_the_nearest);
+  tcase_add_test(all, options_that_do_not_go_together_are_refused);
+  suite_add_tcase(suite, all);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
