@@ -95,6 +95,12 @@ void *ebb_arena_high(ebb_arena *a, size_t bytes)
   return p;
 }
 
+void ebb_arena_retag(ebb_arena *a, size_t bytes, ebb_use use)
+{
+  if (use == EBB_USE_STREAM) a->stream += ebb_align(bytes);
+  else a->stream -= ebb_align(bytes);
+}
+
 ebb_mark ebb_arena_low_mark(const ebb_arena *a)
 {
   return (ebb_mark){a->low, a->stream};

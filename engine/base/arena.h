@@ -43,6 +43,9 @@ void *ebb_arena_high(ebb_arena *a, size_t bytes);
 /* Moves the newest piece at the high end, of `bytes` bytes, up to `mark` over the dead pieces between; returns it. */
 void *ebb_arena_high_slide(ebb_arena *a, ebb_mark mark, size_t bytes);
 
+/* The newest piece at the low end, of `bytes` bytes, now serves as `use`: a layer has worked in place. */
+void ebb_arena_retag(ebb_arena *a, size_t bytes, ebb_use use);
+
 ebb_mark ebb_arena_low_mark(const ebb_arena *a);
 ebb_mark ebb_arena_high_mark(const ebb_arena *a);
 void     ebb_arena_low_release(ebb_arena *a, ebb_mark mark);

@@ -79,6 +79,12 @@ static bool in_place_before(const ebb_sequence *s, int i)
   return i == 0;
 }
 
+/* What layers inside keep. */
+static ebb_keep inside(ebb_keep outer)
+{
+  return outer == EBB_KEEP_ALL ? EBB_KEEP_ALL : EBB_KEEP_NONE;
+}
+
 static ebb_view retyped(ebb_view v, ebb_shape s)
 {
   v.s = s;
@@ -160,41 +166,54 @@ static ebb_view output_of(const ebb_sequence *s, ebb_run *r, int i, ebb_shape ou
   return reversible_from(s, i + 1) && (y.p || i + 1 == s->count) ? y : ebb_kept_view(r, out);
 }
 
+/* A leaf that neither needs its input back nor stands before one who does works in place, and its memory changes use. */
+static bool keeps_in_place(const ebb_sequence *s, const ebb_run *r, int i, bool owned)
+{
+  const ebb_layer *l = s->layers[i];
+  return owned && i + 1 < s->count && l->ops->in_place && l->ops->ignores_x && !l->ops->child &&
+         !needed_for_reversal(s, r, i);
+}
+
+static ebb_view over_input(ebb_run *r, ebb_view now, ebb_shape out)
+{
+  if (out.stream != now.s.stream)
+    ebb_arena_retag(r->arena, ebb_bytes(out), out.stream ? EBB_USE_STREAM : EBB_USE_KEPT);
+  return retyped(now, out);
+}
+
+/* A reversible layer works in place on the sequence's own memory. Under CHECKPOINT a copy of its input stays. */
+static ebb_view keep_input(ebb_run *r, const ebb_layer *l, ebb_view now)
+{
+  watch(r, l, now, false);
+  if (r->keep != EBB_KEEP_INPUTS || r->policy != EBB_CHECKPOINT) return now;
+  ebb_view input = ebb_kept_view(r, now.s);
+  copy(r, input, now);
+  return input;
+}
+
 static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view y)
 {
-  ebb_keep outer = r->keep, inner = outer == EBB_KEEP_ALL ? EBB_KEEP_ALL : EBB_KEEP_NONE;
+  ebb_keep outer = r->keep;
   ebb_view now = x;
-  bool     owned = false;
   for (int i = 0; i < s->count; i++) {
     const ebb_layer *l = s->layers[i];
     ebb_shape        out = ebb_layer_shape(l, now.s);
-    ebb_mark         mark = ebb_arena_low_mark(r->arena);
-    ebb_view         next, input = now;
-    if (ebb_reversible(l)) {
-      if (!owned) {
-        next = output_of(s, r, i, out, y);
-        copy(r, next, now);
-        now = next;
-      }
-      input = next = now;
-      if (outer == EBB_KEEP_INPUTS && r->policy == EBB_CHECKPOINT) {
-        mark = ebb_arena_low_mark(r->arena);
-        input = ebb_kept_view(r, now.s);
-        copy(r, input, now);
-      }
-      watch(r, l, now, false);
-    } else if (owned && l->ops->in_place && l->ops->ignores_x && !l->ops->child && !needed_for_reversal(s, r, i) &&
-               !(i + 1 == s->count)) {
-      next = retyped(now, out);
-    } else {
-      next = output_of(s, r, i, out, y);
+    bool             owned = i > 0;
+    if (ebb_reversible(l) && !owned) {
+      ebb_view mine = output_of(s, r, i, out, y);
+      copy(r, mine, now);
+      now = mine;
     }
-    r->keep = inner;
+    ebb_mark mark = ebb_arena_low_mark(r->arena);
+    ebb_view input = now, next = now;
+    if (ebb_reversible(l)) input = keep_input(r, l, now);
+    else if (keeps_in_place(s, r, i, owned)) next = over_input(r, now, out);
+    else next = output_of(s, r, i, out, y);
+    r->keep = inside(outer);
     ebb_forward_layer(l, r, now, next);
     r->keep = outer;
     ebb_kept_push(r, input, mark);
     now = next;
-    owned = true;
   }
 }
 
@@ -253,20 +272,22 @@ static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_
     to.v = ebb_scratch_view(r, real_shape(x.s));
   }
   ebb_backward_layer(s->layers[i], r, x, g.v, to.v);
-  return to.high ? slide(r, g, to) : to;
+  if (to.high) return slide(r, g, to);
+  if (g.high) ebb_arena_high_release(r->arena, g.mark);
+  return to;
 }
 
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
 {
   (void)scratch, (void)x;
   const ebb_sequence *s = (const ebb_sequence *)layer;
-  ebb_keep            outer = r->keep, inner = outer == EBB_KEEP_ALL ? EBB_KEEP_ALL : EBB_KEEP_NONE;
+  ebb_keep            outer = r->keep;
   gradient            g = {.v = dy};
   for (int i = s->count - 1; i >= 0; i--) {
     const ebb_layer *l = s->layers[i];
     ebb_kept         kept = ebb_kept_pop(r);
     bool             keep_x = needed_for_reversal(s, r, i);
-    r->keep = inner;
+    r->keep = inside(outer);
     if (ebb_reversible(l)) g = back_reversible(l, r, kept.view, g, outer);
     else g = back_irreversible(s, r, i, kept.view, g, dx, keep_x);
     r->keep = outer;
