@@ -220,7 +220,7 @@ static const char *expected(const ebb_option *o)
 static ebb_status refuse_choice(const ebb_option *o, const char *section, const char *value)
 {
   char        words[WORDS_MOST];
-  const char *names[NAMES_MOST];
+  const char *names[NAMES_MOST] = {NULL};
   size_t      count = 0;
   snprintf(words, sizeof words, "%s", o->choices);
   char *rest = NULL;
@@ -246,7 +246,7 @@ static ebb_status refuse_value(verdict why, const ebb_option *o, const char *sec
 
 static ebb_status refuse_key(const ebb_option *table, const char *section, const char *key)
 {
-  const char *names[NAMES_MOST];
+  const char *names[NAMES_MOST] = {NULL};
   size_t      count = 0;
   for (const ebb_option *o = table; o->key && count < NAMES_MOST; o++) names[count++] = o->key;
   const char *near = ebb_nearest(key, names, count);
@@ -283,10 +283,11 @@ ebb_status ebb_option_set(void *fields, const ebb_option *table, const char *sec
   return v == FINE ? EBB_OK : refuse_value(v, o, section, value);
 }
 
-/* The shortest decimal text that reads back as the same number. */
+/* The shortest decimal text that reads back as the same number; whole numbers of everyday size without exponent. */
 static char *print_real(ebb_pool *pool, double value)
 {
   char text[40];
+  if (fabs(value) < 1e9 && value == floor(value)) return ebb_pool_text(pool, "%.0f", value);
   for (int digits = 1; digits <= 17; digits++) {
     snprintf(text, sizeof text, "%.*g", digits, value);
     if (strtod(text, NULL) == value) break;
@@ -294,10 +295,10 @@ static char *print_real(ebb_pool *pool, double value)
   return ebb_pool_text(pool, "%s", text);
 }
 
-/* Bytes with the largest binary unit that divides them; other counts (a seed) plain. */
+/* Bytes with the largest binary unit that divides them; counts whose default has no unit (a seed) plain. */
 static char *print_size(ebb_pool *pool, const ebb_option *o, size_t value)
 {
-  bool bytes = strncmp(o->unit, "byte", 4) == 0;
+  bool bytes = strncmp(o->unit, "byte", 4) == 0 || strchr(o->standard, 'B');
   for (int i = 0; bytes && value > 0 && i < BINARY_UNITS; i++) {
     size_t unit = (size_t)size_units[i].bytes;
     if (value % unit == 0) return ebb_pool_text(pool, "%zu%s", value / unit, size_units[i].name);

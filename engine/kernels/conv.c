@@ -51,8 +51,8 @@ static size_t plane_floats(const pass *p, int rows)
 
 static void plan_rows(pass *p)
 {
-  int count = p->a[1].count, planes = most(1, p->a[0].taps);
-  p->depths = p->a[0].taps > 1 ? least(p->a[0].count, 16) : 1;
+  int count = most(1, p->a[1].count), planes = most(1, p->a[0].taps);
+  p->depths = p->a[0].taps > 1 ? most(1, least(p->a[0].count, 16)) : 1;
   p->depth_runs = parts(p->a[0].count, p->depths);
   p->rows = count;
   while (p->rows > 1 && plane_floats(p, p->rows) * (size_t)planes * sizeof(float) > PACKED_BYTES)
@@ -309,6 +309,7 @@ static void run(const pass *p, const int kernel[3], char *scratch)
   char  *slices = scratch + panel_bytes(p);
   int    per_sample = p->row_blocks * p->depth_runs, items = p->n * per_sample;
   double flops = 2.0 * p->taps * p->ci * p->co * p->n * p->a[0].count * p->a[1].count * p->a[2].count;
+  if (p->a[0].count == 0 || p->a[1].count == 0 || p->a[2].count == 0) return; /* an image smaller than the stride */
   fill_panels(p, panels, kernel);
 #pragma omp parallel for schedule(dynamic) if (flops > FLOPS_PARALLEL)
   for (int i = 0; i < items; i++)

@@ -1,0 +1,57 @@
+/* progress.c -- see progress.h. */
+#define _POSIX_C_SOURCE 200809L
+#include "progress.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+void ebb_progress_begin(ebb_progress_line *line, int samples, bool quiet)
+{
+  *line = (ebb_progress_line){.terminal = isatty(STDERR_FILENO) == 1, .quiet = quiet, .samples = samples, .best = -1};
+}
+
+/* "3 h 12 min", "4 min 05 s", "12 s" */
+static void print_duration(char text[32], double seconds)
+{
+  long s = isfinite(seconds) && seconds > 0 && seconds < 1e9 ? (long)(seconds + 0.5) : 0;
+  if (s >= 3600) snprintf(text, 32, "%ld h %02ld min", s / 3600, s / 60 % 60);
+  else if (s >= 60) snprintf(text, 32, "%ld min %02ld s", s / 60, s % 60);
+  else snprintf(text, 32, "%ld s", s);
+}
+
+static void show_step(const ebb_progress_line *line, const ebb_progress *p)
+{
+  char   left[32];
+  double rate = p->step_seconds > 0 ? line->samples / p->step_seconds : 0;
+  print_duration(left, p->step_seconds * (double)(p->steps - p->step));
+  fprintf(stderr, "%sepoch %" PRIu32 "  step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f %%  lr %.3g  %.0f samples/s  %s left",
+          line->terminal ? "\r\033[K" : "", p->epoch + 1, p->step, p->steps, p->loss, 100 * p->accuracy, p->lr, rate, left);
+}
+
+static void show_validation(const ebb_progress_line *line, const ebb_progress *p)
+{
+  fprintf(stderr, "%sepoch %" PRIu32 "  step %" PRIu64 "  validation: loss %.4f  accuracy %.2f %%%s\n",
+          line->terminal ? "\r\033[K" : "", p->epoch + 1, p->step, p->val_loss, 100 * p->val_accuracy,
+          p->val_accuracy > line->best && line->best >= 0 ? "  (best so far)" : "");
+}
+
+void ebb_progress_show(ebb_progress_line *line, const ebb_progress *p)
+{
+  if (!line->quiet && p->validated) {
+    show_validation(line, p);
+    line->open = false;
+  } else if (!line->quiet) {
+    show_step(line, p);
+    line->open = line->terminal;
+    if (!line->terminal) fputc('\n', stderr);
+  }
+  if (p->validated && p->val_accuracy > line->best) line->best = p->val_accuracy;
+}
+
+void ebb_progress_end(ebb_progress_line *line)
+{
+  if (line->open) fputc('\n', stderr);
+  line->open = false;
+}

@@ -1,0 +1,76 @@
+/* report.c -- see report.h. The picture is drawn beside its place and then renamed, so that a viewer never sees half. */
+#define _POSIX_C_SOURCE 200809L
+#include "report.h"
+
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/option.h"
+
+/* A path for gnuplot's single quotes: ' is doubled. */
+static const char *quoted(const char *path, ebb_pool *pool)
+{
+  const char *text = "";
+  for (const char *p = path; *p; p++) text = ebb_pool_text(pool, "%s%c%s", text, *p, *p == '\'' ? "'" : "");
+  return text;
+}
+
+static void note_missing(void)
+{
+  static int said = 0;
+  if (!said++) fputs("ebb: note: gnuplot is not installed, so there are no pictures (Debian: gnuplot-nox)\n", stderr);
+}
+
+/* Runs gnuplot on a script that draws into `picture`.part; true if the picture is in its place. */
+static void draw(const char *picture, const char *script, ebb_pool *pool)
+{
+  const char *part = ebb_pool_text(pool, "%s.part", picture);
+  FILE       *gnuplot = popen("exec gnuplot 2>/dev/null", "w");
+  if (!gnuplot) return;
+  fprintf(gnuplot, "set terminal pngcairo size 1100,520 noenhanced font 'sans,10'\nset output '%s'\n%s\nset output\n",
+          quoted(part, pool), script);
+  int code = pclose(gnuplot);
+  if (WIFEXITED(code) && WEXITSTATUS(code) == 127) note_missing();
+  else if (code != 0 || rename(part, picture) != 0) unlink(part);
+}
+
+void ebb_report_curves(const char *folder)
+{
+  ebb_pool    pool = {0};
+  const char *log = quoted(ebb_pool_text(&pool, "%s/log.csv", folder), &pool);
+  const char *script = ebb_pool_text(&pool,
+    "set datafile separator ','\nset datafile missing ''\nset grid\nset xlabel 'step'\nset multiplot layout 1,2\n"
+    "set ylabel 'loss'\nset key top right\n"
+    "plot '%s' using 'step':'loss' with lines title 'training', "
+    "'' using 'step':'val_loss' with linespoints pt 7 ps 0.6 title 'validation'\n"
+    "set ylabel 'accuracy, %%'\nset key bottom right\n"
+    "plot '%s' using 'step':(100*column('accuracy')) with lines title 'training', "
+    "'' using 'step':(100*column('val_accuracy')) with linespoints pt 7 ps 0.6 title 'validation'\n"
+    "unset multiplot", log, log);
+  draw(ebb_pool_text(&pool, "%s/curves.png", folder), script, &pool);
+  ebb_pool_clear(&pool);
+}
+
+static const char *bar_rows(const ebb_report_bar *bars, int count, ebb_pool *pool)
+{
+  const char *rows = "";
+  for (int i = 0; i < count; i++)
+    rows = ebb_pool_text(pool, "%s\"%s\" %.6g %.6g %.6g\n", rows, bars[i].name, bars[i].arena_mib, bars[i].process_mib,
+                         bars[i].seconds);
+  return rows;
+}
+
+void ebb_report_memory(const char *png, const char *title, const ebb_report_bar *bars, int count)
+{
+  ebb_pool    pool = {0};
+  const char *script = ebb_pool_text(&pool,
+    "$rows << EOD\n%sEOD\nset style data histograms\nset style fill solid 0.8 border -1\nset boxwidth 0.9\nset grid y\n"
+    "set yrange [0:*]\nset multiplot layout 1,2 title '%s'\nset ylabel 'peak memory, MiB'\n"
+    "plot $rows using 2:xtic(1) title 'engine, planned and used' lc rgb '#1f6f8b', "
+    "'' using 3 title 'whole process' lc rgb '#99a8b2'\n"
+    "set ylabel 'seconds a training step'\nplot $rows using 4:xtic(1) notitle lc rgb '#c8553d'\nunset multiplot",
+    bar_rows(bars, count, &pool), quoted(title, &pool));
+  draw(png, script, &pool);
+  ebb_pool_clear(&pool);
+}

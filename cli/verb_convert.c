@@ -1,0 +1,44 @@
+/* verb_convert.c -- `ebb convert`: files of other formats to HDF5. */
+#include <stdio.h>
+#include <string.h>
+
+#include "datasets/datasets.h"
+#include "verb.h"
+
+typedef struct format {
+  const char *name;
+  ebb_status (*convert)(const char *out, const char *const *in, int count);
+} format;
+
+static const format formats[] = {{"idx", ebb_convert_idx}, {"cifar", ebb_convert_cifar}};
+enum { FORMATS = sizeof formats / sizeof *formats };
+
+static int unknown_format(const char *word)
+{
+  const char *names[FORMATS];
+  for (int i = 0; i < FORMATS; i++) names[i] = formats[i].name;
+  const char *near = ebb_nearest(word, names, FORMATS);
+  return ebb_verb_failed(ebb_fail(EBB_USAGE, "convert: expected a format, idx or cifar, found '%s'%s%s%s", word,
+                                  near ? "\nhint: did you mean " : "", near ? near : "", near ? "?" : ""));
+}
+
+static int run(const ebb_flags *flags, ebb_words words)
+{
+  const char *out = words.at[words.count - 1];
+  (void)flags;
+  for (int i = 0; i < FORMATS; i++) {
+    if (strcmp(words.at[0], formats[i].name) != 0) continue;
+    ebb_status status = formats[i].convert(out, (const char *const *)words.at + 1, words.count - 2);
+    if (status != EBB_OK) return ebb_verb_failed(status);
+    printf("wrote %s\n", out);
+    return EBB_OK;
+  }
+  return unknown_format(words.at[0]);
+}
+
+const ebb_verb ebb_verb_convert = {
+  .name = "convert", .arguments = "idx|cifar IN... OUT.h5", .summary = "Converts data of other formats to HDF5",
+  .text = "idx: IMAGES LABELS [TEST-IMAGES TEST-LABELS] of MNIST and its kin, plain or .gz. "
+          "cifar: the files of the binary version, data_batch_1.bin ... test_batch.bin.",
+  .flags = "", .sections = "", .least = 3, .run = run,
+};

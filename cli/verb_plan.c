@@ -1,0 +1,129 @@
+/* verb_plan.c -- `ebb plan`: the memory a training takes, to the byte, before anything is taken. */
+#include <stdio.h>
+#include <string.h>
+
+#include "build.h"
+#include "print.h"
+#include "train/optim.h"
+#include "verb.h"
+
+/* ---- the tree as JSON ----------------------------------------------------------------------------------------- */
+enum { DEPTH_MOST = 64 };
+
+typedef struct tree {
+  const ebb_plan  *plan;
+  const ebb_model *model;
+  json_t          *open[DEPTH_MOST];   /* the node at each depth on the way to the current one */
+} tree;
+
+/* Parameters of a layer and all below it: those whose names begin with its name. */
+static size_t parameters_below(const ebb_model *m, const ebb_layer *l)
+{
+  size_t count = 0, length = strlen(l->name);
+  for (const ebb_param *p = m->params; p; p = p->next)
+    if (p->kind == EBB_WEIGHT && strncmp(p->name, l->name, length) == 0 && p->name[length] == '.') count += p->count;
+  return count;
+}
+
+static json_t *node(const tree *t, const ebb_layer *l, int depth)
+{
+  const ebb_tally *k = &t->plan->tally[l->id];
+  return json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:I}", "name", l->name, "kind", l->ops->name, "reversible",
+                   ebb_reversible(l), "input", ebb_json_shape(k->x), "output", ebb_json_shape(k->y), "parameters",
+                   (json_int_t)(depth ? parameters_below(t->model, l) : t->model->weights), "kept_bytes", (json_int_t)k->kept,
+                   "forward_peak_bytes", (json_int_t)k->forward_peak, "backward_peak_bytes", (json_int_t)k->backward_peak);
+}
+
+static void add_node(const ebb_layer *l, int depth, void *context)
+{
+  tree *t = context;
+  if (depth >= DEPTH_MOST) return;
+  t->open[depth] = node(t, l, depth);
+  if (depth == 0) return;
+  json_t *children = json_object_get(t->open[depth - 1], "children");
+  if (!children) {
+    children = json_array();
+    json_object_set_new(t->open[depth - 1], "children", children);
+  }
+  json_array_append_new(children, t->open[depth]);
+}
+
+static int print_json(const ebb_plan *p, const ebb_model *m)
+{
+  tree t = {.plan = p, .model = m};
+  ebb_model_walk(m, add_node, &t);
+  json_t *bytes = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)p->weights, "gradients",
+                            (json_int_t)p->gradients, "optimizer", (json_int_t)p->optimizer, "state", (json_int_t)p->state,
+                            "stream", (json_int_t)p->stream, "kept", (json_int_t)p->kept, "scratch", (json_int_t)p->scratch,
+                            "batches", (json_int_t)p->batches, "peak", (json_int_t)p->peak);
+  return ebb_print_json(json_pack("{s:s, s:i, s:o, s:I, s:s, s:o, s:o}", "model", m->name, "batch", p->x.n, "shape",
+                                  ebb_json_shape(p->x), "parameters", (json_int_t)m->weights, "backward",
+                                  ebb_policy_names[p->policy], "bytes", bytes, "tree", t.open[0]));
+}
+
+/* ---- text ----------------------------------------------------------------------------------------------------- */
+static void print_line(const char *name, size_t bytes, const char *what)
+{
+  char text[EBB_BYTES_TEXT];
+  printf("  %-10s %14zu  %10s  %s\n", name, bytes, ebb_print_bytes(text, bytes), what);
+}
+
+static int print_human(const ebb_plan *p, const ebb_model *m)
+{
+  char shape[EBB_SHAPE_TEXT];
+  ebb_plan_print(stdout, p, m);
+  printf("\n%s, batch %d of %s, backward by %s: %zu parameters\n", m->name, p->x.n, ebb_shape_print(shape, p->x),
+         ebb_policy_names[p->policy], m->weights);
+  print_line("weights", p->weights, "");
+  print_line("gradients", p->gradients, "");
+  print_line("optimizer", p->optimizer, "momenta");
+  print_line("state", p->state, "running statistics, and what norms save for the way back");
+  print_line("stream", p->stream, "the state that flows through reversible layers");
+  print_line("kept", p->kept, "inputs that no inverse gives back");
+  print_line("scratch", p->scratch, "gradients of activations, and one block's inside");
+  print_line("batches", p->batches, "input, two batches that take turns");
+  print_line("peak", p->peak, "all together, to the byte");
+  return EBB_OK;
+}
+
+/* ---- the verb ------------------------------------------------------------------------------------------------- */
+static int plan(const ebb_flags *flags, const ebb_config *c, const ebb_model *m, ebb_shape x)
+{
+  ebb_pool pool = {0};
+  ebb_plan p;
+  ebb_plan_make(&p, m, x, (ebb_plan_options){.policy = (ebb_policy)c->run.backward, .training = true,
+                                             .optimizer = ebb_optim_bytes(&c->train, m), .batches = ebb_data_batch_bytes(x)},
+                &pool);
+  int code = flags->json ? print_json(&p, m) : print_human(&p, m);
+  ebb_pool_clear(&pool);
+  return code;
+}
+
+static int with_config(const ebb_flags *flags, const ebb_config *c)
+{
+  ebb_model m;
+  ebb_shape shape;
+  int       classes;
+  ebb_status status = ebb_build_shape(&shape, &classes, c);
+  if (status == EBB_OK) status = ebb_build_model(&m, c, shape, classes);
+  if (status != EBB_OK) return ebb_verb_failed(status);
+  int code = plan(flags, c, &m, ebb_build_batch(shape, c->train.batch));
+  ebb_model_destroy(&m);
+  return code;
+}
+
+static int run(const ebb_flags *flags, ebb_words words)
+{
+  ebb_config c;
+  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
+  if (status != EBB_OK) return ebb_verb_failed(status);
+  int code = with_config(flags, &c);
+  ebb_config_clear(&c);
+  return code;
+}
+
+const ebb_verb ebb_verb_plan = {
+  .name = "plan", .arguments = "CONFIG [key=value ...]", .summary = "Tells the memory a training takes, before it runs",
+  .text = "Nothing is computed and no data are needed: the input's shape is data.shape.",
+  .flags = "json", .sections = "model data train run", .least = 1, .run = run,
+};

@@ -1,0 +1,325 @@
+/* verb_profile.c -- `ebb profile`: the same training steps under reverse, store and checkpoint, side by side.
+ * Each mode runs in a process of its own, one after the other, so that the system's peak of memory is that mode's. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "build.h"
+#include "measure.h"
+#include "print.h"
+#include "report.h"
+#include "spawn.h"
+#include "verb.h"
+
+enum { SECONDS_MOST = 4096, WORDS_MOST = 200, MIB = 1 << 20 };
+
+typedef struct row {
+  bool        wanted;
+  json_t     *answer;                 /* of the mode's last child                      */
+  double      seconds[SECONDS_MOST];  /* of all children                               */
+  int         count;
+  double      median, least, most;
+  bool        same;                   /* weights, momenta, statistics as under store   */
+} row;
+
+typedef struct profile {
+  ebb_config      *config;
+  const ebb_flags *flags;
+  ebb_words        words;
+  ebb_model        model;
+  ebb_shape        x;
+  int              order[EBB_POLICIES], modes;
+  row              rows[EBB_POLICIES];
+} profile;
+
+/* ---- which modes ---------------------------------------------------------------------------------------------- */
+static ebb_status mode_read(int *mode, const char *word)
+{
+  for (int i = 0; i < EBB_POLICIES; i++)
+    if (strcmp(ebb_policy_names[i], word) == 0) {
+      *mode = i;
+      return EBB_OK;
+    }
+  const char *near = ebb_nearest(word, ebb_policy_names, EBB_POLICIES);
+  return ebb_fail(EBB_USAGE, "--modes: expected reverse, store or checkpoint, found '%s'%s%s%s", word,
+                  near ? "\nhint: did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+static ebb_status modes_read(profile *p, const char *text)
+{
+  char word[64];
+  while (*text) {
+    size_t length = strcspn(text, ",");
+    int    mode;
+    snprintf(word, sizeof word, "%.*s", (int)length, text);
+    EBB_TRY(mode_read(&mode, word));
+    if (!p->rows[mode].wanted) p->order[p->modes++] = mode;
+    p->rows[mode].wanted = true;
+    text += length + (text[length] == ',');
+  }
+  return p->modes ? EBB_OK : ebb_fail(EBB_USAGE, "--modes: expected reverse, store or checkpoint, found nothing");
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------- */
+static ebb_status measure_mode(profile *p, int mode)
+{
+  row        *r = &p->rows[mode];
+  const char *arguments[WORDS_MOST + 8] = {"profile"};
+  ebb_pool   *pool = &p->config->pool;
+  int         count = 1;
+  if (p->words.count > WORDS_MOST) return ebb_fail(EBB_USAGE, "expected at most %d words", WORDS_MOST);
+  arguments[count++] = ebb_pool_text(pool, "--child=%s", ebb_policy_names[mode]);
+  arguments[count++] = ebb_pool_text(pool, "--steps=%d", p->flags->steps);
+  arguments[count++] = ebb_pool_text(pool, "--warmup=%d", p->flags->warmup);
+  arguments[count++] = "--";
+  for (int i = 0; i < p->words.count; i++) arguments[count++] = p->words.at[i];
+  json_decref(r->answer);
+  EBB_TRY(ebb_spawn_json(&r->answer, NULL, arguments));
+  json_t *seconds = json_object_get(r->answer, "step_seconds");
+  for (size_t i = 0; i < json_array_size(seconds) && r->count < SECONDS_MOST; i++)
+    r->seconds[r->count++] = json_number_value(json_array_get(seconds, i));
+  return EBB_OK;
+}
+
+static int ascending(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static const char *weights_of(const row *r)
+{
+  const char *hash = r->answer ? json_string_value(json_object_get(r->answer, "weights")) : NULL;
+  return hash ? hash : "";
+}
+
+static void summarise(profile *p)
+{
+  for (int i = 0; i < p->modes; i++) {
+    row *r = &p->rows[p->order[i]];
+    qsort(r->seconds, (size_t)r->count, sizeof *r->seconds, ascending);
+    r->median = r->count % 2 ? r->seconds[r->count / 2] : (r->seconds[r->count / 2 - 1] + r->seconds[r->count / 2]) / 2;
+    r->least = r->seconds[0];
+    r->most = r->seconds[r->count - 1];
+    r->same = strcmp(weights_of(r), weights_of(&p->rows[EBB_STORE])) == 0;
+  }
+}
+
+static ebb_status measure_all(profile *p)
+{
+  for (int round = 0; round < p->flags->repeat; round++)
+    for (int i = 0; i < p->modes; i++) EBB_TRY(measure_mode(p, p->order[i]));
+  summarise(p);
+  return EBB_OK;
+}
+
+/* ---- telling -------------------------------------------------------------------------------------------------- */
+static size_t bytes_of(const row *r, const char *key)
+{
+  return (size_t)json_integer_value(json_object_get(r->answer, key));
+}
+
+/* Compared with store only where store ran. */
+static json_t *same_json(const profile *p, const row *r)
+{
+  return p->rows[EBB_STORE].wanted ? json_boolean(r->same) : json_null();
+}
+
+static json_t *mode_json(const profile *p, const row *r)
+{
+  return json_pack("{s:f, s:f, s:O, s:I, s:I, s:I, s:O, s:o}", "step_seconds", r->median, "step_seconds_spread", r->most - r->least,
+                   "forward_seconds", json_object_get(r->answer, "forward_seconds"), "peak_bytes",
+                   (json_int_t)bytes_of(r, "peak_bytes"), "planned_bytes", (json_int_t)bytes_of(r, "planned_bytes"), "rss_bytes",
+                   (json_int_t)bytes_of(r, "rss_bytes"), "reconstruction_max_error",
+                   json_object_get(r->answer, "reconstruction_max_error"), "weights_bits_equal_to_store", same_json(p, r));
+}
+
+static int print_json(const profile *p)
+{
+  json_t *modes = json_object();
+  for (int i = 0; i < p->modes; i++)
+    json_object_set_new(modes, ebb_policy_names[p->order[i]], mode_json(p, &p->rows[p->order[i]]));
+  return ebb_print_json(json_pack("{s:s, s:i, s:o, s:i, s:I, s:i, s:o}", "model", p->model.name, "batch", p->x.n, "shape",
+                                  ebb_json_shape(p->x), "threads", ebb_threads(), "parameters",
+                                  (json_int_t)p->model.weights, "steps", p->flags->steps * p->flags->repeat, "modes", modes));
+}
+
+typedef void (*cell)(char text[64], const profile *p, const row *r);
+
+static void cell_step(char text[64], const profile *p, const row *r)
+{
+  (void)p;
+  snprintf(text, 64, "%.4f s", r->median);
+}
+static void cell_spread(char text[64], const profile *p, const row *r)
+{
+  (void)p;
+  snprintf(text, 64, "%.4f..%.4f", r->least, r->most);
+}
+static void cell_ratio(char text[64], const profile *p, const row *r)
+{
+  const row *store = &p->rows[EBB_STORE];
+  if (store->wanted) snprintf(text, 64, "%.2f", r->median / store->median);
+  else strcpy(text, "-");
+}
+static void cell_forward(char text[64], const profile *p, const row *r)
+{
+  (void)p;
+  snprintf(text, 64, "%.4f s", json_number_value(json_object_get(r->answer, "forward_seconds")));
+}
+static void cell_peak(char text[64], const profile *p, const row *r)
+{
+  (void)p;
+  snprintf(text, 64, "%zu", bytes_of(r, "peak_bytes"));
+}
+static void cell_planned(char text[64], const profile *p, const row *r)
+{
+  (void)p;
+  snprintf(text, 64, "%zu", bytes_of(r, "planned_bytes"));
+}
+static void cell_mib(char text[64], const profile *p, const row *r)
+{
+  (void)p;
+  snprintf(text, 64, "%.1f MiB", (double)bytes_of(r, "peak_bytes") / MIB);
+}
+static void cell_resident(char text[64], const profile *p, const row *r)
+{
+  (void)p;
+  snprintf(text, 64, "%.1f MiB", (double)bytes_of(r, "rss_bytes") / MIB);
+}
+static void cell_error(char text[64], const profile *p, const row *r)
+{
+  const json_t *error = json_object_get(r->answer, "reconstruction_max_error");
+  (void)p;
+  if (r == &p->rows[EBB_REVERSE] && json_is_number(error)) snprintf(text, 64, "%g", json_number_value(error));
+  else strcpy(text, "-");
+}
+static void cell_same(char text[64], const profile *p, const row *r)
+{
+  strcpy(text, !p->rows[EBB_STORE].wanted ? "-" : r->same ? "yes" : "NO");
+}
+
+static const struct { const char *name; cell show; } lines[] = {
+  {"step, median", cell_step},
+  {"step, least..most", cell_spread},
+  {"step, ratio to store", cell_ratio},
+  {"forward alone", cell_forward},
+  {"peak memory", cell_mib},
+  {"peak bytes, observed", cell_peak},
+  {"peak bytes, planned", cell_planned},
+  {"process RSS", cell_resident},
+  {"reconstruction error", cell_error},
+  {"bits equal to store", cell_same},
+};
+enum { LINES = sizeof lines / sizeof *lines };
+
+static void print_table(FILE *out, const profile *p, const char *name_format, const char *cell_format)
+{
+  char text[64];
+  fprintf(out, name_format, "");
+  for (int i = 0; i < p->modes; i++) fprintf(out, cell_format, ebb_policy_names[p->order[i]]);
+  fputc('\n', out);
+  for (int k = 0; k < LINES; k++) {
+    fprintf(out, name_format, lines[k].name);
+    for (int i = 0; i < p->modes; i++) {
+      lines[k].show(text, p, &p->rows[p->order[i]]);
+      fprintf(out, cell_format, text);
+    }
+    fputc('\n', out);
+  }
+}
+
+static int print_human(const profile *p)
+{
+  char shape[EBB_SHAPE_TEXT];
+  printf("%s, %zu parameters, batch %d of %s, %d threads, %d steps each\n\n", p->model.name, p->model.weights, p->x.n,
+         ebb_shape_print(shape, p->x), ebb_threads(), p->flags->steps * p->flags->repeat);
+  print_table(stdout, p, "%-22s", " | %18s");
+  return EBB_OK;
+}
+
+static ebb_status write_csv(const profile *p)
+{
+  FILE *f = fopen(p->flags->csv, "w");
+  if (!f) return ebb_fail(EBB_CANTCREAT, "%s: expected to create the file\nhint: is its folder there?", p->flags->csv);
+  fputs("mode,step_seconds,step_seconds_spread,forward_seconds,peak_bytes,planned_bytes,rss_bytes,bits_equal_to_store\n", f);
+  for (int i = 0; i < p->modes; i++) {
+    const row *r = &p->rows[p->order[i]];
+    fprintf(f, "%s,%.6f,%.6f,%.6f,%zu,%zu,%zu,%s\n", ebb_policy_names[p->order[i]], r->median, r->most - r->least,
+            json_number_value(json_object_get(r->answer, "forward_seconds")), bytes_of(r, "peak_bytes"),
+            bytes_of(r, "planned_bytes"), bytes_of(r, "rss_bytes"), !p->rows[EBB_STORE].wanted ? "" : r->same ? "true" : "false");
+  }
+  return fclose(f) == 0 ? EBB_OK : ebb_fail(EBB_IOERR, "%s: writing failed", p->flags->csv);
+}
+
+static void draw(const profile *p)
+{
+  ebb_report_bar bars[EBB_POLICIES];
+  char           title[160], shape[EBB_SHAPE_TEXT];
+  for (int i = 0; i < p->modes; i++) {
+    const row *r = &p->rows[p->order[i]];
+    bars[i] = (ebb_report_bar){ebb_policy_names[p->order[i]], (double)bytes_of(r, "peak_bytes") / MIB,
+                               (double)bytes_of(r, "rss_bytes") / MIB, r->median};
+  }
+  snprintf(title, sizeof title, "%s, batch %d of %s", p->model.name, p->x.n, ebb_shape_print(shape, p->x));
+  ebb_report_memory(p->flags->png, title, bars, p->modes);
+}
+
+/* ---- the verb ------------------------------------------------------------------------------------------------- */
+static int child(const ebb_flags *flags, ebb_config *c)
+{
+  int        mode;
+  json_t    *answer = NULL;
+  ebb_status status = mode_read(&mode, flags->child);
+  if (status == EBB_OK) status = ebb_measure(&answer, c, (ebb_policy)mode, flags->warmup, flags->steps);
+  return status == EBB_OK ? ebb_print_json(answer) : ebb_verb_failed(status);
+}
+
+static ebb_status prepare(profile *p)
+{
+  int       classes;
+  ebb_shape shape;
+  EBB_TRY(modes_read(p, p->flags->modes));
+  EBB_TRY(ebb_build_shape(&shape, &classes, p->config));
+  p->x = ebb_build_batch(shape, p->config->train.batch);
+  return ebb_build_model(&p->model, p->config, shape, classes);
+}
+
+static int tell(const profile *p)
+{
+  int        code = p->flags->json ? print_json(p) : print_human(p);
+  ebb_status status = *p->flags->csv ? write_csv(p) : EBB_OK;
+  if (*p->flags->png) draw(p);
+  return status == EBB_OK ? code : ebb_verb_failed(status);
+}
+
+static int parent(const ebb_flags *flags, ebb_config *c, ebb_words words)
+{
+  profile    p = {.config = c, .flags = flags, .words = words};
+  ebb_status status = prepare(&p);
+  if (status == EBB_OK) status = measure_all(&p);
+  int code = status == EBB_OK ? tell(&p) : ebb_verb_failed(status);
+  for (int i = 0; i < EBB_POLICIES; i++) json_decref(p.rows[i].answer);
+  if (p.model.root) ebb_model_destroy(&p.model);
+  return code;
+}
+
+static int run(const ebb_flags *flags, ebb_words words)
+{
+  ebb_config c;
+  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
+  if (status != EBB_OK) return ebb_verb_failed(status);
+  ebb_threads_set(c.train.threads);
+  int code = *flags->child ? child(flags, &c) : parent(flags, &c, words);
+  ebb_config_clear(&c);
+  return code;
+}
+
+const ebb_verb ebb_verb_profile = {
+  .name = "profile", .arguments = "CONFIG [key=value ...]", .summary = "Compares reverse, store and checkpoint: time, memory, bits",
+  .text = "Runs the same training steps on random input of shape data.shape, each mode in a fresh process. `bits equal` compares "
+          "all weights, momenta and running statistics after the steps.",
+  .flags = "json steps warmup repeat modes csv png child", .sections = "model data train run", .least = 1, .run = run,
+};

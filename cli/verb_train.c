@@ -1,0 +1,259 @@
+/* verb_train.c -- `ebb train`: from a configuration and data to checkpoints, logs and curves in a folder.
+ * Order matters: all that can go wrong is tried before anything is written. */
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/threads.h"
+#include "build.h"
+#include "print.h"
+#include "progress.h"
+#include "report.h"
+#include "stop.h"
+#include "train/checkpoint.h"
+#include "verb.h"
+
+typedef struct session {
+  ebb_config       *config;
+  const ebb_flags  *flags;
+  ebb_data         *data;
+  ebb_model         model;
+  ebb_trainer       trainer;
+  ebb_source       *train, *val;
+  const char       *checkpoint;    /* OUT/checkpoint_last.h5 */
+  bool              created, resumed;   /* created: the trainer is there */
+  ebb_progress_line line;
+} session;
+
+/* ---- the folder of results ------------------------------------------------------------------------------------ */
+static bool exists(const char *path)
+{
+  struct stat s;
+  return stat(path, &s) == 0;
+}
+
+/* Without creating anything: could `path` be made, or written into? */
+static ebb_status folder_possible(const char *path)
+{
+  struct stat s;
+  ebb_pool    pool = {0};
+  char       *at = ebb_pool_text(&pool, "%s", path);
+  while (stat(at, &s) != 0 && errno == ENOENT && strcmp(at, ".") != 0) {
+    char *slash = strrchr(at, '/');
+    if (slash == at && at[1]) at[1] = '\0';
+    else if (slash && slash != at) *slash = '\0';
+    else at = ebb_pool_text(&pool, ".");
+  }
+  ebb_status status = EBB_OK;
+  if (stat(at, &s) != 0)
+    status = ebb_fail(EBB_CANTCREAT, "%s: expected a folder to write to, found: %s\nhint: out=FOLDER", path, strerror(errno));
+  else if (!S_ISDIR(s.st_mode))
+    status = ebb_fail(EBB_CANTCREAT, "%s: expected a folder to write to, found that %s is a file\nhint: out=FOLDER", path, at);
+  else if (access(at, W_OK | X_OK) != 0)
+    status = ebb_fail(EBB_CANTCREAT, "%s: expected a folder to write to, found: %s: %s\nhint: out=FOLDER", path, at, strerror(errno));
+  ebb_pool_clear(&pool);
+  return status;
+}
+
+static ebb_status folder_check(const session *s)
+{
+  EBB_TRY(folder_possible(s->config->out));
+  if (exists(s->checkpoint) && !s->flags->resume && !s->flags->force)
+    return ebb_fail(EBB_CANTCREAT, "%s: expected a folder without a run, found checkpoint_last.h5\n"
+                    "hint: --resume goes on with it, --force replaces it, out=FOLDER goes elsewhere", s->config->out);
+  return EBB_OK;
+}
+
+/* ---- resuming ------------------------------------------------------------------------------------------------- */
+/* Paths, the length of the run and how it is computed may change; anything else makes another run of it. */
+static void note_difference(const char *key, const char *before, const char *now, void *context)
+{
+  static const char *const harmless[] = {"train.threads", "train.log_every", "train.save_every", "run.backward",
+                                         "run.memory", "data.window", "data.train", "data.val"};
+  (void)context;
+  for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+    if (strcmp(harmless[i], key) == 0) return;
+  fprintf(stderr, "ebb: note: %s was %s in the checkpoint and is %s now\n", key, *before ? before : "empty", *now ? now : "empty");
+}
+
+static ebb_status resume(session *s)
+{
+  ebb_pool    pool = {0};
+  ebb_config  before;
+  const char *text;
+  if (!exists(s->checkpoint)) {
+    fprintf(stderr, "ebb: note: there is no %s to resume, so training begins anew\n", s->checkpoint);
+    return EBB_OK;
+  }
+  ebb_status status = ebb_checkpoint_load(s->checkpoint, &s->trainer, false);
+  if (status == EBB_OK) status = ebb_checkpoint_config(s->checkpoint, &text, &pool);
+  if (status == EBB_OK) status = ebb_config_parse(&before, s->checkpoint, text, NULL, 0);
+  if (status == EBB_OK) {
+    ebb_config_compare(&before, s->config, note_difference, NULL);
+    ebb_config_clear(&before);
+  }
+  ebb_pool_clear(&pool);
+  s->resumed = status == EBB_OK;
+  return status;
+}
+
+/* ---- the parts of a run --------------------------------------------------------------------------------------- */
+static void print_notes(const session *s)
+{
+  for (int i = 0; i < s->data->note_count && !s->flags->quiet; i++) fprintf(stderr, "data: %s\n", s->data->notes[i]);
+}
+
+/* What was found out becomes part of the configuration: a checkpoint must not depend on the data to be rebuilt. */
+static ebb_status settle_config(session *s)
+{
+  ebb_config *c = s->config;
+  char        text[EBB_SHAPE_TEXT];
+  ebb_shape   given;
+  if (*c->data.shape) {
+    EBB_TRY(ebb_data_shape_read(&given, c->data.shape));
+    if (!ebb_shape_equal(given, s->data->shape))
+      return ebb_fail(EBB_CONFIG, "data.shape: expected %s as in %s, found %s\nhint: leave data.shape out to train",
+                      ebb_shape_print(text, s->data->shape), s->data->name[EBB_TRAIN_SET], c->data.shape);
+  }
+  c->data.shape = ebb_pool_text(&c->pool, "%s", ebb_shape_print(text, s->data->shape));
+  c->data.classes = s->data->classes;
+  c->data.mean = s->data->mean;
+  c->data.std = s->data->std;
+  return EBB_OK;
+}
+
+static ebb_status open_data(session *s)
+{
+  if (!*s->config->data.train)
+    return ebb_fail(EBB_CONFIG, "%s: expected data.train, found none\nhint: data.train=FILE.h5; `ebb convert` makes one, "
+                    "`ebb plan` and `ebb profile` need none", s->config->origin);
+  EBB_TRY(ebb_data_open(&s->data, &s->config->data));
+  print_notes(s);
+  return settle_config(s);
+}
+
+static size_t source_bytes(const session *s)
+{
+  int batch = s->config->train.batch;
+  return ebb_data_train_bytes(s->data, batch) +
+         (s->data->samples[EBB_VAL_SET] ? ebb_data_eval_bytes(s->data, EBB_VAL_SET, batch) : 0);
+}
+
+static ebb_status open_sources(session *s)
+{
+  const ebb_train_options *o = &s->config->train;
+  EBB_TRY(ebb_data_train(&s->train, s->data, o->batch, o->seed));
+  return s->data->samples[EBB_VAL_SET] ? ebb_data_eval(&s->val, s->data, EBB_VAL_SET, o->batch) : EBB_OK;
+}
+
+static void print_start(const session *s)
+{
+  char               bytes[EBB_BYTES_TEXT], shape[EBB_SHAPE_TEXT];
+  const ebb_trainer *t = &s->trainer;
+  if (s->flags->quiet) return;
+  fprintf(stderr, "%s: %zu parameters, input %s, batch %d, %s, %s planned, %d threads\n", s->model.name, s->model.weights,
+          ebb_shape_print(shape, s->data->shape), t->options.batch, ebb_policy_names[t->policy],
+          ebb_print_bytes(bytes, t->plan.peak), ebb_threads());
+  if (s->resumed) fprintf(stderr, "resumed at step %" PRIu64 " of %" PRIu64 "\n", t->step, t->steps);
+}
+
+/* ---- the run -------------------------------------------------------------------------------------------------- */
+static void report(const ebb_progress *p, void *context)
+{
+  session *s = context;
+  ebb_progress_show(&s->line, p);
+  if (p->validated) ebb_report_curves(s->config->out);
+}
+
+static ebb_status write_config(const session *s, const char *text)
+{
+  ebb_bytes_part part = {text, strlen(text)};
+  return ebb_file_replace(ebb_pool_text(&s->config->pool, "%s/config.yaml", s->config->out), &part, 1);
+}
+
+static ebb_status fit(session *s)
+{
+  const char *text = ebb_config_text(s->config);
+  ebb_fit     f = {.train = s->train, .val = s->val, .folder = s->config->out, .config = text, .report = report,
+                   .context = s, .stop = &ebb_stop};
+  EBB_TRY(ebb_folder_make(s->config->out));
+  EBB_TRY(write_config(s, text));
+  print_start(s);
+  ebb_progress_begin(&s->line, s->config->train.batch * s->config->train.accumulate, s->flags->quiet);
+  ebb_stop_listen();
+  ebb_status status = ebb_trainer_fit(&s->trainer, &f);
+  ebb_progress_end(&s->line);
+  if (status == EBB_OK) ebb_report_curves(s->config->out);
+  return status;
+}
+
+/* Each stage needs the one before; the caller closes what is open. */
+static ebb_status with_trainer(session *s)
+{
+  if (s->flags->resume) EBB_TRY(resume(s));
+  ebb_status status = open_sources(s);
+  if (status == EBB_OK) status = fit(s);
+  if (s->train) s->train->ops->close(s->train);
+  if (s->val) s->val->ops->close(s->val);
+  return status;
+}
+
+static ebb_status with_model(session *s)
+{
+  const ebb_config *c = s->config;
+  EBB_TRY(ebb_trainer_create(&s->trainer, &s->model, ebb_build_batch(s->data->shape, c->train.batch), &c->train, &c->run,
+                             s->data->samples[EBB_TRAIN_SET], source_bytes(s)));
+  s->created = true;
+  return with_trainer(s);
+}
+
+static ebb_status train(session *s)
+{
+  EBB_TRY(folder_check(s));
+  EBB_TRY(open_data(s));
+  EBB_TRY(ebb_build_model(&s->model, s->config, s->data->shape, s->data->classes));
+  EBB_TRY(ebb_build_fits(&s->model, s->data));
+  return with_model(s);
+}
+
+static void print_end(const session *s)
+{
+  const ebb_trainer *t = &s->trainer;
+  if (s->flags->json)
+    ebb_print_json(json_pack("{s:s, s:s, s:I, s:I, s:o, s:b}", "model", s->model.name, "out", s->config->out, "step",
+                             (json_int_t)t->step, "steps", (json_int_t)t->steps, "best_accuracy", t->best >= 0 ? json_real(t->best) : json_null(), "stopped", ebb_stop != 0));
+  else if (ebb_stop) printf("stopped at step %" PRIu64 " of %" PRIu64 "; --resume goes on\n", t->step, t->steps);
+  else if (t->best >= 0) printf("done: best validation accuracy %.2f %%; results are in %s\n", 100 * t->best, s->config->out);
+  else printf("done: results are in %s\n", s->config->out);
+}
+
+static int run(const ebb_flags *flags, ebb_words words)
+{
+  ebb_config c;
+  session    s = {.config = &c, .flags = flags};
+  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
+  if (status != EBB_OK) return ebb_verb_failed(status);
+  ebb_threads_set(c.train.threads);
+  s.checkpoint = ebb_pool_text(&c.pool, "%s/checkpoint_last.h5", c.out);
+  status = train(&s);
+  if (status == EBB_OK) print_end(&s);
+  int code = status == EBB_OK ? ebb_stop_code() : ebb_verb_failed(status);
+  if (s.created) ebb_trainer_destroy(&s.trainer);
+  if (s.model.root) ebb_model_destroy(&s.model);
+  ebb_data_close(s.data);
+  ebb_config_clear(&c);
+  return code;
+}
+
+const ebb_verb ebb_verb_train = {
+  .name = "train", .arguments = "CONFIG [key=value ...]", .summary = "Trains a network",
+  .text = "CONFIG is a YAML file, a preset or a network's name. The folder `out` gets checkpoint_last.h5, "
+          "checkpoint_best.h5, log.csv, log.jsonl, config.yaml and curves.png. SIGINT and SIGTERM finish the step, save and "
+          "exit with 130 or 143; a second one stops at once.",
+  .flags = "json resume force quiet", .sections = "model data train run out", .least = 1, .run = run,
+};

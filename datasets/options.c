@@ -1,0 +1,23 @@
+/* options.c -- section data.* of a configuration.
+ * Owns: keys, defaults and help of the data options. Must not know: what is done with them. */
+#include "datasets/datasets.h"
+
+#define AT(field) offsetof(ebb_data_options, field)
+
+/* clang-format off */
+const ebb_option ebb_data_option_table[] = {
+  {"train",   EBB_OPTION_TEXT,  AT(train),   "", "",        "training set: FILE.h5, or FILE.h5:GROUP", NULL, 0, 0},
+  {"val",     EBB_OPTION_TEXT,  AT(val),     "", "",        "validation set, likewise; empty: group val/ or test/ of the training file", NULL, 0, 0},
+  {"raw",     EBB_OPTION_TEXT,  AT(raw),     "", "",        "dataset of images; empty: found by its name", NULL, 0, 0},
+  {"label",   EBB_OPTION_TEXT,  AT(label),   "", "",        "dataset of labels; empty: found by its name", NULL, 0, 0},
+  {"axes",    EBB_OPTION_TEXT,  AT(axes),    "", "",        "axes of the images, such as nhwc, nchw, nhw, ncw, ncdhw; empty: found out", NULL, 0, 0},
+  {"classes", EBB_OPTION_INT,   AT(classes), "0", "",       "number of classes; 0: the largest training label + 1", NULL, 0, 1000000},
+  {"mean",    EBB_OPTION_REALS, AT(mean),    "", "",        "subtracted from each channel, in the file's units (0..255); empty: measured", NULL, 0, 0},
+  {"std",     EBB_OPTION_REALS, AT(std),     "", "",        "each channel is divided by it, in the file's units; empty: measured", NULL, 0, 0},
+  {"pad",     EBB_OPTION_INT,   AT(pad),     "0", "pixels", "augmentation: pad by this much, then crop at random to the old size", NULL, 0, 1024},
+  {"flip",    EBB_OPTION_BOOL,  AT(flip),    "false", "",   "augmentation: mirror left and right with probability 1/2", NULL, 0, 0},
+  {"window",  EBB_OPTION_SIZE,  AT(window),  "16MiB", "",   "compressed files are shuffled by chunks, then within windows of this many bytes", NULL, 4096, 1e12},
+  {"shape",   EBB_OPTION_TEXT,  AT(shape),   "", "",        "one sample without data, such as 32x32x3 (spatial sizes, channels), for plan, profile, audit", NULL, 0, 0},
+  {NULL, EBB_OPTION_INT, 0, NULL, NULL, NULL, NULL, 0, 0},
+};
+/* clang-format on */

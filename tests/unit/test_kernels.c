@@ -1,0 +1,706 @@
+/* test_kernels.c -- every fast kernel against the plain reference, on every instruction set of this processor.
+ *
+ * The same call is made on the reference and on the fast table, with odd sizes and strided operands whose gaps and
+ * surroundings are filled with a canary. Bounds are relative to the largest value of the reference; those of sums are
+ * a few times sqrt(terms) 2^-24. Each fast kernel also runs on 1, 2 and 3 threads: the same bits. */
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "kernels/kernels.h"
+
+static const ebbk_table *tables[4];
+static size_t            table_count;
+
+#define REFERENCE (tables[0])
+
+/* ---- random numbers --------------------------------------------------------------------------------------------- */
+static uint64_t drawn;
+
+static double uniform(void)
+{
+  return ebb_rng_uniform((ebb_rng){.seed = 7, .purpose = EBB_RNG_TEST}, drawn++);
+}
+
+static int between(int low, int high)
+{
+  return low + (int)(uniform() * (high - low + 1));
+}
+
+static int one_of(int count, const int *values)
+{
+  return values[between(0, count - 1)];
+}
+
+static int channels(void)
+{
+  return one_of(12, (int[]){1, 2, 3, 5, 8, 15, 16, 17, 32, 33, 48, 70});
+}
+
+/* ---- matrices in a frame of canaries ---------------------------------------------------------------------------- */
+enum { FRAME = 32 };
+static const uint32_t canary = 0x7fbadbad; /* a NaN: reading it shows as well */
+
+typedef struct matrix {
+  uint32_t *raw;
+  float    *p;
+  size_t    rows, size; /* size: of raw, in values */
+  int       c, stride;
+} matrix;
+
+static matrix matrix_new(size_t rows, int c, int gap)
+{
+  matrix m = {.rows = rows, .c = c, .stride = c + gap};
+  m.size = rows * (size_t)m.stride + 2 * FRAME;
+  m.raw = malloc(m.size * sizeof *m.raw);
+  for (size_t i = 0; i < m.size; i++) m.raw[i] = canary;
+  m.p = (float *)m.raw + FRAME;
+  return m;
+}
+
+static float *at(const matrix *m, size_t r, int j)
+{
+  return m->p + r * (size_t)m->stride + j;
+}
+
+static matrix matrix_random(size_t rows, int c, int gap)
+{
+  matrix m = matrix_new(rows, c, gap);
+  for (size_t r = 0; r < rows; r++)
+    for (int j = 0; j < c; j++) *at(&m, r, j) = (float)(2 * uniform() - 1);
+  return m;
+}
+
+static matrix matrix_copy(const matrix *from)
+{
+  matrix m = *from;
+  m.raw = malloc(m.size * sizeof *m.raw);
+  memcpy(m.raw, from->raw, m.size * sizeof *m.raw);
+  m.p = (float *)m.raw + FRAME;
+  return m;
+}
+
+static void matrix_free(matrix *m)
+{
+  free(m->raw);
+}
+
+static void expect_canaries(const matrix *m, const char *what)
+{
+  for (size_t i = 0; i < m->size; i++) {
+    size_t k = i - FRAME;
+    bool   value = i >= FRAME && k < m->rows * (size_t)m->stride && k % (size_t)m->stride < (size_t)m->c;
+    if (!value) ck_assert_msg(m->raw[i] == canary, "%s: value %zu outside of the matrix was written", what, i);
+  }
+}
+
+/* |a - b| <= bound max |b|, values that are not finite at the same places; then both are freed. */
+static void expect_near(matrix *a, matrix *b, double bound, const char *what)
+{
+  double largest = 0;
+  expect_canaries(a, what);
+  for (size_t r = 0; r < b->rows; r++)
+    for (int j = 0; j < b->c; j++)
+      if (isfinite(*at(b, r, j))) largest = fmax(largest, fabs((double)*at(b, r, j)));
+  for (size_t r = 0; r < b->rows; r++)
+    for (int j = 0; j < b->c; j++) {
+      double x = (double)*at(a, r, j), y = (double)*at(b, r, j);
+      bool   same = isnan(y) ? isnan(x) : isinf(y) ? x == y : fabs(x - y) <= bound * largest;
+      ck_assert_msg(same, "%s: row %zu channel %d of %zu x %d: %.9g, reference %.9g", what, r, j, b->rows, b->c, x, y);
+    }
+  matrix_free(a);
+  matrix_free(b);
+}
+
+static bool same_bits(const matrix *a, const matrix *b)
+{
+  return memcmp(a->raw, b->raw, a->size * sizeof *a->raw) == 0;
+}
+
+/* Runs the statement into `out` on 1, 2 and 3 threads, from the same start: the same bits. */
+#define EXPECT_SAME_BITS(out, what, ...)                                            \
+  do {                                                                              \
+    matrix start_ = matrix_copy(&out), first_ = {0};                                \
+    for (int run_ = 0; run_ < 3; run_++) {                                          \
+      memcpy(out.raw, start_.raw, out.size * sizeof *out.raw);                      \
+      ebb_threads_set(run_ + 1);                                   \
+      __VA_ARGS__;                                                                  \
+      if (run_ == 0) first_ = matrix_copy(&out);                                    \
+      else ck_assert_msg(same_bits(&out, &first_), "%s: other bits on %d threads", what, run_ + 1); \
+    }                                                                               \
+    matrix_free(&start_);                                                           \
+    matrix_free(&first_);                                                           \
+  } while (0)
+
+/* ---- convolution ------------------------------------------------------------------------------------------------ */
+static ebbk_conv conv(int n, int d, int h, int w, int ci, int co, int k, int s, int p)
+{
+  ebbk_conv g = {.n = n, .in = {d, h, w}, .ci = ci, .co = co};
+  for (int i = 0; i < 3; i++) {
+    bool used = i == 2 || (i == 1 && h > 0) || (i == 0 && d > 0);
+    if (!used) g.in[i] = 1;
+    g.kernel[i] = used ? k : 1;
+    g.stride[i] = used ? s : 1;
+    g.pad[i] = used ? p : 0;
+    g.out[i] = (g.in[i] + 2 * g.pad[i] - g.kernel[i]) / g.stride[i] + 1;
+  }
+  return g;
+}
+
+static bool conv_fits(const ebbk_conv *g)
+{
+  for (int i = 0; i < 3; i++)
+    if (g->in[i] + 2 * g->pad[i] < g->kernel[i]) return false;
+  return true;
+}
+
+static ebbk_conv random_conv(void)
+{
+  ebbk_conv g;
+  do {
+    int rank = between(1, 3), most = rank == 3 ? 9 : rank == 2 ? 21 : 70;
+    g = (ebbk_conv){.n = between(1, 3), .ci = channels(), .co = channels()};
+    for (int i = 0; i < 3; i++) {
+      bool used = i >= 3 - rank;
+      g.in[i] = used ? between(1, most) : 1;
+      g.kernel[i] = used ? one_of(5, (int[]){1, 2, 3, 3, 5}) : 1;
+      g.stride[i] = used ? one_of(5, (int[]){1, 1, 1, 2, 3}) : 1;
+      g.pad[i] = used ? between(0, g.kernel[i] - 1) : 0;
+      g.out[i] = (g.in[i] + 2 * g.pad[i] - g.kernel[i]) / g.stride[i] + 1;
+    }
+  } while (!conv_fits(&g));
+  return g;
+}
+
+static size_t sites(const int size[3])
+{
+  return (size_t)size[0] * (size_t)size[1] * (size_t)size[2];
+}
+
+static const char *conv_text(const ebbk_conv *g)
+{
+  static char text[160];
+  snprintf(text, sizeof text, "conv %d x %dx%dx%dx%d -> %d, k %dx%dx%d s %dx%dx%d p %dx%dx%d", g->n, g->in[0], g->in[1],
+           g->in[2], g->ci, g->co, g->kernel[0], g->kernel[1], g->kernel[2], g->stride[0], g->stride[1], g->stride[2],
+           g->pad[0], g->pad[1], g->pad[2]);
+  return text;
+}
+
+/* Scratch of exactly the bytes asked for: AddressSanitizer watches its end, a canary does without it. */
+static char  *scratch_base;
+static size_t scratch_bytes;
+
+static void *scratch_new(const ebbk_table *k, const ebbk_conv *g, int threads)
+{
+  scratch_bytes = k->conv_scratch(g, threads);
+  ck_assert_int_eq(posix_memalign((void **)&scratch_base, 64, scratch_bytes + 64), 0);
+  memset(scratch_base, 0xff, scratch_bytes); /* NaN: nothing may rely on zeros */
+  memset(scratch_base + scratch_bytes, 0x5a, 64);
+  return scratch_base;
+}
+
+static void scratch_free(const char *what)
+{
+  for (size_t i = 0; i < 64; i++) ck_assert_msg(scratch_base[scratch_bytes + i] == 0x5a, "%s: scratch overrun", what);
+  free(scratch_base);
+}
+
+/* Operands of one convolution; gaps of random size. */
+typedef struct operands { matrix x, y, w, b; } operands;
+
+static operands operands_new(const ebbk_conv *g)
+{
+  return (operands){
+      .x = matrix_random((size_t)g->n * sites(g->in), g->ci, between(0, 1) * between(1, 20)),
+      .y = matrix_random((size_t)g->n * sites(g->out), g->co, between(0, 1) * between(1, 20)),
+      .w = matrix_random(sites(g->kernel) * (size_t)g->ci, g->co, 0),
+      .b = matrix_random(1, g->co, 0),
+  };
+}
+
+static void operands_free(operands *o)
+{
+  matrix_free(&o->x);
+  matrix_free(&o->y);
+  matrix_free(&o->w);
+  matrix_free(&o->b);
+}
+
+static void compare_conv(const ebbk_table *k, const ebbk_conv *g)
+{
+  operands    o = operands_new(g);
+  const char *what = conv_text(g);
+  void       *scratch = scratch_new(k, g, 3);
+  const float *b = between(0, 1) ? o.b.p : NULL;
+  matrix y = matrix_new(o.y.rows, o.y.c, o.y.stride - o.y.c), y0 = matrix_copy(&y);
+  matrix dx = matrix_new(o.x.rows, o.x.c, o.x.stride - o.x.c), dx0 = matrix_copy(&dx);
+  matrix dw = matrix_random(o.w.rows, o.w.c, 0), dw0 = matrix_copy(&dw);
+
+  REFERENCE->conv_forward(y0.p, y0.stride, o.x.p, o.x.stride, o.w.p, b, g, NULL);
+  EXPECT_SAME_BITS(y, what, k->conv_forward(y.p, y.stride, o.x.p, o.x.stride, o.w.p, b, g, scratch));
+  expect_near(&y, &y0, 1e-5, what);
+  REFERENCE->conv_grad_data(dx0.p, dx0.stride, o.y.p, o.y.stride, o.w.p, g, NULL);
+  EXPECT_SAME_BITS(dx, what, k->conv_grad_data(dx.p, dx.stride, o.y.p, o.y.stride, o.w.p, g, scratch));
+  expect_near(&dx, &dx0, 1e-5, what);
+  REFERENCE->conv_grad_weight(dw0.p, o.x.p, o.x.stride, o.y.p, o.y.stride, g, NULL);
+  EXPECT_SAME_BITS(dw, what, k->conv_grad_weight(dw.p, o.x.p, o.x.stride, o.y.p, o.y.stride, g, scratch));
+  expect_near(&dw, &dw0, 1e-5, what);
+  scratch_free(what);
+  operands_free(&o);
+}
+
+START_TEST(conv_random)
+{
+  for (int i = 0; i < 80; i++) {
+    ebbk_conv g = random_conv();
+    compare_conv(tables[_i], &g);
+  }
+}
+END_TEST
+
+/* The shapes of the networks, and those where an index law is at its edge. */
+START_TEST(conv_shapes)
+{
+  const ebbk_conv shapes[] = {
+      conv(3, 0, 32, 32, 16, 16, 3, 1, 1), conv(2, 0, 32, 32, 32, 32, 3, 1, 1), conv(5, 0, 16, 16, 64, 64, 3, 1, 1),
+      conv(9, 0, 8, 8, 64, 64, 3, 1, 1),   conv(2, 0, 8, 8, 128, 128, 3, 1, 1), conv(1, 0, 8, 8, 300, 300, 3, 1, 1),
+      conv(2, 0, 32, 32, 32, 64, 3, 2, 1), conv(2, 0, 32, 32, 3, 16, 3, 1, 1),  conv(2, 0, 16, 16, 32, 64, 1, 2, 0),
+      conv(3, 0, 16, 16, 64, 64, 1, 1, 0), conv(1, 20, 20, 20, 16, 16, 3, 1, 1), conv(1, 18, 40, 40, 32, 32, 3, 1, 1),
+      conv(2, 8, 8, 8, 16, 32, 2, 2, 0),   conv(1, 9, 7, 8, 8, 24, 3, 2, 1),    conv(2, 0, 0, 100, 16, 48, 3, 1, 1),
+      conv(4, 0, 1, 1, 10, 10, 3, 1, 1),   conv(1, 1, 1, 1, 1, 1, 1, 1, 0),     conv(1, 0, 40, 30, 16, 16, 7, 2, 3),
+      conv(1, 0, 7, 7, 6, 6, 1, 3, 0),     conv(1, 0, 5, 5, 6, 6, 2, 3, 0),     conv(1, 0, 24, 25, 16, 3, 3, 1, 0),
+      conv(1, 0, 3, 3, 16, 16, 3, 1, 0),   conv(1, 0, 9, 8, 17, 32, 3, 1, 2),   conv(1, 0, 60, 70, 100, 20, 5, 1, 2),
+  };
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) compare_conv(tables[_i], &shapes[i]);
+}
+END_TEST
+
+static double dot(const matrix *a, const matrix *b)
+{
+  double sum = 0;
+  for (size_t r = 0; r < a->rows; r++)
+    for (int j = 0; j < a->c; j++) sum += (double)*at(a, r, j) * (double)*at(b, r, j);
+  return sum;
+}
+
+/* <A x, y> = <x, A' y> = <w, dW(x, y)>: independent of the reference, so the reference is tested too. */
+START_TEST(conv_adjoint)
+{
+  for (int i = 0; i < 30; i++) {
+    const ebbk_table *k = tables[_i];
+    ebbk_conv         g = random_conv();
+    operands          o = operands_new(&g);
+    void             *scratch = scratch_new(k, &g, 3);
+    matrix y = matrix_new(o.y.rows, o.y.c, 0), dx = matrix_new(o.x.rows, o.x.c, 0), dw = matrix_new(o.w.rows, o.w.c, 0);
+    ebb_threads_set(2);
+    memset(dw.p, 0, dw.rows * (size_t)dw.c * sizeof *dw.p);
+    k->conv_forward(y.p, y.stride, o.x.p, o.x.stride, o.w.p, NULL, &g, scratch);
+    k->conv_grad_data(dx.p, dx.stride, o.y.p, o.y.stride, o.w.p, &g, scratch);
+    k->conv_grad_weight(dw.p, o.x.p, o.x.stride, o.y.p, o.y.stride, &g, scratch);
+    double a = dot(&y, &o.y), b = dot(&dx, &o.x), c = dot(&dw, &o.w);
+    double size = sqrt(dot(&y, &y) * dot(&o.y, &o.y)) + 1e-30;
+    ck_assert_msg(fabs(a - b) < 1e-5 * size, "%s: <Ax,y> %g, <x,A'y> %g", conv_text(&g), a, b);
+    ck_assert_msg(fabs(a - c) < 1e-5 * size, "%s: <Ax,y> %g, <w,dW> %g", conv_text(&g), a, c);
+    scratch_free(conv_text(&g));
+    operands_free(&o);
+    matrix_free(&y), matrix_free(&dx), matrix_free(&dw);
+  }
+}
+END_TEST
+
+/* ---- matrices --------------------------------------------------------------------------------------------------- */
+START_TEST(gemm)
+{
+  const ebbk_table *k = tables[_i];
+  for (int i = 0; i < 80; i++) {
+    int    m = between(1, 90), n = between(1, 90), l = between(1, 60), gap = between(0, 9);
+    bool   ta = between(0, 1), tb = between(0, 1), plus = between(0, 1);
+    if (i == 0) m = 700, n = 40;
+    matrix a = matrix_random((size_t)(ta ? l : m), ta ? m : l, gap), b = matrix_random((size_t)(tb ? n : l), tb ? l : n, gap);
+    matrix c = matrix_random((size_t)m, n, gap), c0 = matrix_copy(&c);
+    REFERENCE->gemm(c0.p, c0.stride, a.p, a.stride, ta, b.p, b.stride, tb, m, n, l, plus);
+    EXPECT_SAME_BITS(c, "gemm", k->gemm(c.p, c.stride, a.p, a.stride, ta, b.p, b.stride, tb, m, n, l, plus));
+    expect_near(&c, &c0, 1e-5, "gemm");
+    matrix_free(&a), matrix_free(&b);
+  }
+}
+END_TEST
+
+/* rows that make few, some and many chunks */
+static size_t some_rows(void)
+{
+  return (size_t)(between(0, 5) == 0 ? between(1000, 9000) : between(1, 300));
+}
+
+START_TEST(column_sums)
+{
+  for (int i = 0; i < 40; i++) {
+    matrix x = matrix_random(i ? some_rows() : 70000, channels(), between(0, 5));
+    matrix s = matrix_random(1, x.c, 0), s0 = matrix_copy(&s);
+    REFERENCE->column_sums(s0.p, x.p, x.stride, x.rows, x.c);
+    EXPECT_SAME_BITS(s, "column_sums", tables[_i]->column_sums(s.p, x.p, x.stride, x.rows, x.c));
+    expect_near(&s, &s0, 1e-5, "column_sums");
+    matrix_free(&x);
+  }
+}
+END_TEST
+
+/* ---- normalisation ---------------------------------------------------------------------------------------------- */
+START_TEST(moments)
+{
+  for (int i = 0; i < 40; i++) {
+    size_t instances = (size_t)between(1, 70), rows = some_rows();
+    if (i == 0) instances = 1, rows = 70000; /* 64 chunks and a remainder */
+    if (rows > 1000) instances = 1 + instances % 3;
+    matrix x = matrix_random(instances * rows, channels(), between(0, 5));
+    double mean = between(0, 1) ? 100 : 0; /* far from the deviation, 0.6 */
+    for (size_t r = 0; r < x.rows; r++)
+      for (int j = 0; j < x.c; j++) *at(&x, r, j) += (float)(mean * (j + 1));
+    matrix m = matrix_new(instances, x.c, 0), v = matrix_new(instances, x.c, 0), m0 = matrix_copy(&m), v0 = matrix_copy(&v);
+    REFERENCE->moments(m0.p, v0.p, x.p, x.stride, instances, rows, x.c);
+    EXPECT_SAME_BITS(m, "mean", tables[_i]->moments(m.p, v.p, x.p, x.stride, instances, rows, x.c));
+    EXPECT_SAME_BITS(v, "variance", tables[_i]->moments(m.p, v.p, x.p, x.stride, instances, rows, x.c));
+    expect_near(&m, &m0, 1e-6, "mean");
+    expect_near(&v, &v0, 2e-6, "variance");
+    matrix_free(&x);
+  }
+}
+END_TEST
+
+/* The activation has a corner at 0: where rounding decides on which side z lies, dy is made to be 0. */
+static void avoid_corner(matrix *dy, const matrix *x, const matrix *scale, const matrix *shift, size_t rows)
+{
+  for (size_t r = 0; r < x->rows; r++)
+    for (int j = 0; j < x->c; j++)
+      if (fabsf(*at(x, r, j) * *at(scale, r / rows, j) + *at(shift, r / rows, j)) < 1e-6f) *at(dy, r, j) = 0;
+}
+
+START_TEST(affine_act)
+{
+  const ebbk_table *k = tables[_i];
+  for (int i = 0; i < 60; i++) {
+    size_t instances = (size_t)between(1, 40), rows = some_rows();
+    if (i == 0) instances = 1, rows = 70000;
+    if (rows > 1000) instances = 1 + instances % 3;
+    int    c = channels();
+    float  slope = (float[]){0, 1, 0.1f}[between(0, 2)];
+    matrix x = matrix_random(instances * rows, c, between(0, 5)), dy = matrix_random(instances * rows, c, between(0, 5));
+    matrix scale = matrix_random(instances, c, 0), shift = matrix_random(instances, c, 0), mean = matrix_random(instances, c, 0);
+    matrix a = matrix_random(instances, c, 0), b = matrix_random(instances, c, 0), e = matrix_random(instances, c, 0);
+    matrix y = matrix_new(x.rows, c, between(0, 5)), y0 = matrix_copy(&y), dx = matrix_copy(&y), dx0 = matrix_copy(&y);
+    matrix s = matrix_new(instances, c, 0), sx = matrix_copy(&s), s0 = matrix_copy(&s), sx0 = matrix_copy(&s);
+    matrix here = matrix_copy(&x), there = matrix_copy(&dy);
+    avoid_corner(&dy, &x, &scale, &shift, rows);
+    memcpy(there.raw, dy.raw, dy.size * sizeof *dy.raw);
+
+    REFERENCE->affine_act(y0.p, y0.stride, x.p, x.stride, scale.p, shift.p, slope, instances, rows, c);
+    EXPECT_SAME_BITS(y, "affine_act", k->affine_act(y.p, y.stride, x.p, x.stride, scale.p, shift.p, slope, instances, rows, c));
+    k->affine_act(here.p, here.stride, here.p, here.stride, scale.p, shift.p, slope, instances, rows, c);
+    for (size_t r = 0; r < y.rows; r++) ck_assert(memcmp(at(&y, r, 0), at(&here, r, 0), (size_t)c * sizeof(float)) == 0);
+    expect_near(&y, &y0, 1e-6, "affine_act");
+
+    REFERENCE->affine_act_sums(s0.p, sx0.p, x.p, x.stride, dy.p, dy.stride, mean.p, scale.p, shift.p, slope, instances, rows, c);
+    EXPECT_SAME_BITS(s, "sum of dz", k->affine_act_sums(s.p, sx.p, x.p, x.stride, dy.p, dy.stride, mean.p, scale.p, shift.p, slope, instances, rows, c));
+    EXPECT_SAME_BITS(sx, "sum of dz x", k->affine_act_sums(s.p, sx.p, x.p, x.stride, dy.p, dy.stride, mean.p, scale.p, shift.p, slope, instances, rows, c));
+    expect_near(&s, &s0, 2e-5, "sum of dz");
+    expect_near(&sx, &sx0, 2e-5, "sum of dz x");
+
+    REFERENCE->affine_act_grad(dx0.p, dx0.stride, x.p, x.stride, dy.p, dy.stride, a.p, b.p, e.p, mean.p, scale.p, shift.p, slope, instances, rows, c);
+    EXPECT_SAME_BITS(dx, "affine_act_grad", k->affine_act_grad(dx.p, dx.stride, x.p, x.stride, dy.p, dy.stride, a.p, b.p, e.p, mean.p, scale.p, shift.p, slope, instances, rows, c));
+    k->affine_act_grad(there.p, there.stride, x.p, x.stride, there.p, there.stride, a.p, b.p, e.p, mean.p, scale.p, shift.p, slope, instances, rows, c);
+    for (size_t r = 0; r < dx.rows; r++) ck_assert(memcmp(at(&dx, r, 0), at(&there, r, 0), (size_t)c * sizeof(float)) == 0);
+    expect_near(&dx, &dx0, 1e-6, "affine_act_grad");
+    matrix_free(&x), matrix_free(&dy), matrix_free(&scale), matrix_free(&shift), matrix_free(&mean), matrix_free(&a);
+    matrix_free(&b), matrix_free(&e), matrix_free(&here), matrix_free(&there);
+  }
+}
+END_TEST
+
+/* ---- element-wise ----------------------------------------------------------------------------------------------- */
+static double cube(double x)
+{
+  return x * x * x;
+}
+
+/* Calls `call` with the table and y on the reference and on the table, both from the same y; compares. */
+#define COMPARE(y, bound, what, ...)                                                 \
+  do {                                                                               \
+    matrix expected_ = matrix_copy(&y), kept_ = y;                                   \
+    const ebbk_table *k = REFERENCE;                                                 \
+    y = expected_;                                                                   \
+    __VA_ARGS__;                                                                     \
+    y = matrix_copy(&kept_);                                                         \
+    k = tables[_i];                                                                  \
+    EXPECT_SAME_BITS(y, what, __VA_ARGS__);                                          \
+    expect_near(&y, &expected_, bound, what);                                        \
+    y = kept_;                                                                       \
+  } while (0)
+
+START_TEST(elementwise)
+{
+  for (int i = 0; i < 60; i++) {
+    int    c = channels(), gap = between(0, 1) * 3;
+    size_t rows = i ? some_rows() : 30000;
+    matrix x = matrix_random(rows, c, gap), dy = matrix_random(rows, c, between(0, 1)), y = matrix_random(rows, c, gap);
+    *at(&x, rows / 2, c - 1) = NAN;
+    COMPARE(y, 0, "fill", k->fill(y.p, y.stride, 3.5f, rows, c));
+    COMPARE(y, 0, "copy", k->copy(y.p, y.stride, x.p, x.stride, rows, c));
+    COMPARE(y, 0, "add", k->add(y.p, y.stride, x.p, x.stride, rows, c));
+    COMPARE(y, 0, "leaky", k->leaky(y.p, y.stride, x.p, x.stride, 0.25f, rows, c));
+    COMPARE(x, 0, "leaky in place", k->leaky(x.p, x.stride, x.p, x.stride, 0.1f, rows, c));
+    COMPARE(y, 0, "leaky_grad", k->leaky_grad(y.p, y.stride, x.p, x.stride, dy.p, dy.stride, 0.25f, rows, c));
+    COMPARE(y, 0, "leaky_grad in place", k->leaky_grad(y.p, y.stride, x.p, x.stride, y.p, y.stride, 0, rows, c));
+    COMPARE(y, 0, "map", k->map(y.p, y.stride, x.p, x.stride, cube, rows, c));
+    COMPARE(y, 0, "map_grad", k->map_grad(y.p, y.stride, x.p, x.stride, dy.p, dy.stride, cube, rows, c));
+    COMPARE(y, 0, "dropout", k->dropout(y.p, y.stride, x.p, x.stride, 0.3, (ebb_rng){3, 4, (uint32_t)i}, rows, c));
+    matrix_free(&x), matrix_free(&dy), matrix_free(&y);
+  }
+}
+END_TEST
+
+/* The share that is dropped, and that a strided view drops the same elements as a dense one. */
+START_TEST(dropout_rate)
+{
+  const ebbk_table *k = tables[_i];
+  matrix            x = matrix_new(5000, 7, 0), y = matrix_new(5000, 7, 4);
+  size_t            zeros = 0;
+  k->fill(x.p, x.stride, 1, x.rows, x.c);
+  k->dropout(y.p, y.stride, x.p, x.stride, 0.25, (ebb_rng){1, 2, 3}, x.rows, x.c);
+  k->dropout(x.p, x.stride, x.p, x.stride, 0.25, (ebb_rng){1, 2, 3}, x.rows, x.c);
+  for (size_t r = 0; r < x.rows; r++)
+    for (int j = 0; j < x.c; j++) {
+      ck_assert(*at(&y, r, j) == *at(&x, r, j));
+      ck_assert(*at(&x, r, j) == 0 || *at(&x, r, j) == (float)(1 / 0.75));
+      zeros += *at(&x, r, j) == 0;
+    }
+  ck_assert_msg(fabs((double)zeros / 35000 - 0.25) < 0.01, "%zu of 35000 dropped", zeros); /* 4 deviations: 0.0093 */
+  matrix_free(&x), matrix_free(&y);
+}
+END_TEST
+
+/* ---- pooling ---------------------------------------------------------------------------------------------------- */
+START_TEST(pooling)
+{
+  for (int i = 0; i < 80; i++) {
+    ebbk_pool g = random_conv();
+    g.co = g.ci;
+    for (int j = 0; j < 3; j++) g.pad[j] = g.pad[j] < (g.kernel[j] + 1) / 2 ? g.pad[j] : g.kernel[j] / 2;
+    if (!conv_fits(&g)) continue;
+    for (int j = 0; j < 3; j++) g.out[j] = (g.in[j] + 2 * g.pad[j] - g.kernel[j]) / g.stride[j] + 1;
+    size_t in = (size_t)g.n * sites(g.in), out = (size_t)g.n * sites(g.out);
+    matrix x = matrix_random(in, g.ci, between(0, 3)), dy = matrix_random(out, g.ci, between(0, 3));
+    matrix y = matrix_new(out, g.ci, between(0, 3)), dx = matrix_new(in, g.ci, between(0, 3));
+    for (size_t r = 0; r < in; r++) /* many equal values: the first must win */
+      for (int j = 0; j < g.ci; j++) *at(&x, r, j) = roundf(*at(&x, r, j) * 2);
+    if (i % 4 == 0) *at(&x, in / 2, 0) = NAN;
+    if (i % 4 == 1) for (size_t r = 0; r < in; r++) *at(&x, r, g.ci - 1) = -INFINITY;
+    COMPARE(y, 0, "pool_max", k->pool_max(y.p, y.stride, x.p, x.stride, &g));
+    COMPARE(dx, 1e-6, "pool_max_grad", k->pool_max_grad(dx.p, dx.stride, x.p, x.stride, dy.p, dy.stride, &g));
+    COMPARE(y, 1e-6, "pool_mean", k->pool_mean(y.p, y.stride, x.p, x.stride, &g));
+    COMPARE(dx, 1e-6, "pool_mean_grad", k->pool_mean_grad(dx.p, dx.stride, dy.p, dy.stride, &g));
+    matrix_free(&x), matrix_free(&dy), matrix_free(&y), matrix_free(&dx);
+  }
+}
+END_TEST
+
+/* ---- loss ------------------------------------------------------------------------------------------------------- */
+START_TEST(loss)
+{
+  for (int i = 0; i < 40; i++) {
+    size_t   rows = some_rows();
+    int      c = between(1, 20);
+    double   smoothing = between(0, 1) * 0.1;
+    matrix   x = matrix_random(rows, c, between(0, 3)), dx = matrix_new(rows, c, between(0, 3));
+    int32_t *label = malloc(rows * sizeof *label);
+    for (size_t r = 0; r < rows; r++) {
+      label[r] = between(-1, c - 1);
+      for (int j = 0; j < c; j++) *at(&x, r, j) *= 200; /* exp would overflow without care */
+    }
+    matrix dx0 = matrix_copy(&dx);
+    double a0 = REFERENCE->softmax_xent(dx0.p, dx0.stride, x.p, x.stride, label, smoothing, 0.5, rows, c), a = 0;
+    EXPECT_SAME_BITS(dx, "softmax_xent", a = tables[_i]->softmax_xent(dx.p, dx.stride, x.p, x.stride, label, smoothing, 0.5, rows, c));
+    ck_assert_msg(fabs(a - a0) <= 1e-9 * (1 + fabs(a0)), "loss %.12g, reference %.12g", a, a0);
+    expect_near(&dx, &dx0, 1e-6, "softmax_xent");
+    matrix_free(&x);
+    free(label);
+  }
+}
+END_TEST
+
+/* Known values: two equal logits cost log 2 and pull by one half. */
+START_TEST(loss_known)
+{
+  float   x[] = {1, 1, 5, 5}, dx[4];
+  int32_t label[] = {0, -1};
+  double  a = tables[_i]->softmax_xent(dx, 2, x, 2, label, 0, 2, 2, 2);
+  ck_assert_double_eq_tol(a, log(2), 1e-12);
+  ck_assert(fabsf(dx[0] + 1) < 1e-6f && fabsf(dx[1] - 1) < 1e-6f && dx[2] == 0 && dx[3] == 0);
+}
+END_TEST
+
+/* ---- stream ----------------------------------------------------------------------------------------------------- */
+/* Values that try the stream: inside, on the edge, beyond, halves of the grid, not finite. */
+static float stream_value(void)
+{
+  const float grid = 1 / EBB_FIXED_ONE;
+  switch (between(0, 40)) {
+    case 0: return 2047.9999f;
+    case 1: return -2048;
+    case 2: return 2048;
+    case 3: return -2048.001f;
+    case 4: return 1e30f;
+    case 5: return INFINITY;
+    case 6: return -INFINITY;
+    case 7: return NAN;
+    case 8: return 0.5f * grid;
+    case 9: return -1.5f * grid;
+    case 10: return 2.5f * grid;
+    case 11: return -0.0f;
+    case 12: return -1e30f;
+    default: return (float)((2 * uniform() - 1) * (between(0, 3) ? 1 : 1500));
+  }
+}
+
+START_TEST(stream)
+{
+  const ebbk_table *k = tables[_i];
+  for (int i = 0; i < 60; i++) {
+    matrix     x = matrix_random(i ? some_rows() : 40000, channels(), between(0, 3)), y = matrix_new(x.rows, x.c, between(0, 3));
+    ebbk_range seen = {0}, seen0 = {0};
+    if (i % 3) for (size_t r = 0; r < x.rows; r++) for (int j = 0; j < x.c; j++) *at(&x, r, j) = stream_value();
+    matrix y0 = matrix_copy(&y), z = matrix_copy(&x), z0 = matrix_copy(&x);
+
+    REFERENCE->fixed_from_real((ebb_fixed *)y0.p, y0.stride, x.p, x.stride, x.rows, x.c, &seen0);
+    EXPECT_SAME_BITS(y, "fixed_from_real", seen = (ebbk_range){0}; k->fixed_from_real((ebb_fixed *)y.p, y.stride, x.p, x.stride, x.rows, x.c, &seen));
+    ck_assert_msg(same_bits(&y, &y0), "fixed_from_real differs from the reference");
+    ck_assert_msg(seen.count == seen0.count && seen.worst == seen0.worst, "range %zu %g, reference %zu %g",
+                  (size_t)seen.count, seen.worst, (size_t)seen0.count, seen0.worst);
+    if (i % 3 && x.rows > 100) ck_assert(seen.count > 0);
+    if (i % 3 == 0) ck_assert(seen.count == 0);
+    REFERENCE->real_from_fixed(z0.p, z0.stride, (ebb_fixed *)y0.p, y0.stride, x.rows, x.c);
+    EXPECT_SAME_BITS(z, "real_from_fixed", k->real_from_fixed(z.p, z.stride, (ebb_fixed *)y.p, y.stride, x.rows, x.c));
+    ck_assert_msg(same_bits(&z, &z0), "real_from_fixed differs from the reference");
+
+    /* y += q(x) twice leaves the range often; y -= q(x) twice undoes it to the bit */
+    for (int twice = 0; twice < 2; twice++) {
+      seen = seen0 = (ebbk_range){.count = 5, .worst = 1}; /* added to */
+      REFERENCE->fixed_add((ebb_fixed *)y0.p, y0.stride, x.p, x.stride, x.rows, x.c, &seen0);
+      k->fixed_add((ebb_fixed *)y.p, y.stride, x.p, x.stride, x.rows, x.c, &seen);
+      ck_assert_msg(same_bits(&y, &y0), "fixed_add differs from the reference");
+      ck_assert_msg(seen.count == seen0.count && seen.worst == seen0.worst, "range of sums %zu %g, reference %zu %g",
+                    (size_t)seen.count, seen.worst, (size_t)seen0.count, seen0.worst);
+    }
+    k->fixed_add((ebb_fixed *)y.p, y.stride, x.p, x.stride, x.rows, x.c, NULL);
+    for (int thrice = 0; thrice < 3; thrice++) k->fixed_subtract((ebb_fixed *)y.p, y.stride, x.p, x.stride, x.rows, x.c);
+    REFERENCE->fixed_subtract((ebb_fixed *)y0.p, y0.stride, x.p, x.stride, x.rows, x.c);
+    REFERENCE->fixed_subtract((ebb_fixed *)y0.p, y0.stride, x.p, x.stride, x.rows, x.c);
+    ck_assert_msg(same_bits(&y, &y0), "fixed_subtract differs from the reference");
+    matrix again = matrix_copy(&y);
+    k->fixed_from_real((ebb_fixed *)again.p, again.stride, x.p, x.stride, x.rows, x.c, NULL);
+    ck_assert_msg(same_bits(&y, &again), "fixed_subtract does not undo fixed_add");
+    expect_canaries(&y, "stream");
+    matrix_free(&x), matrix_free(&y), matrix_free(&y0), matrix_free(&z), matrix_free(&z0), matrix_free(&again);
+  }
+}
+END_TEST
+
+/* Known values: ties to even, the clamp, the magnitude of a sum that wraps. */
+START_TEST(stream_known)
+{
+  const ebbk_table *k = tables[_i];
+  const float grid = 1 / EBB_FIXED_ONE;
+  const float x[] = {0.5f * grid, 1.5f * grid, -2.5f * grid, 1, 2048, -2048, -3000, NAN};
+  const ebb_fixed expected[] = {0, 2, -2, 1 << 20, 2147483520, INT32_MIN, INT32_MIN, 0};
+  ebb_fixed       y[8];
+  ebbk_range      seen = {0};
+  k->fixed_from_real(y, 8, x, 8, 1, 8, &seen);
+  ck_assert(memcmp(y, expected, sizeof y) == 0);
+  ck_assert(seen.count == 3 && isinf(seen.worst)); /* 2048, -3000, NaN */
+  ebb_fixed sum = 2000 << 20;
+  float     more = 100;
+  seen = (ebbk_range){0};
+  k->fixed_add(&sum, 1, &more, 1, 1, 1, &seen);
+  ck_assert(seen.count == 1 && seen.worst == 2100);
+  k->fixed_subtract(&sum, 1, &more, 1, 1, 1);
+  ck_assert(sum == 2000 << 20);
+}
+END_TEST
+
+/* ---- optimiser -------------------------------------------------------------------------------------------------- */
+START_TEST(optimiser)
+{
+  for (int i = 0; i < 60; i++) {
+    size_t n = (size_t)(i ? between(1, 3000) : 200001);
+    matrix w = matrix_random(n, 1, 0), m = matrix_random(n, 1, 0), g = matrix_random(n, 1, 0);
+    bool   nesterov = between(0, 1), first = between(0, 1);
+    matrix m0 = matrix_copy(&m), w0 = matrix_copy(&w);
+    COMPARE(w, 1e-6, "sgd w", memcpy(m.raw, m0.raw, m.size * sizeof *m.raw); k->sgd(w.p, m.p, g.p, n, 0.1, 0.9, 1e-4, nesterov, first));
+    COMPARE(m, 1e-6, "sgd m", memcpy(w.raw, w0.raw, w.size * sizeof *w.raw); k->sgd(w.p, m.p, g.p, n, 0.1, 0.9, 1e-4, nesterov, first));
+    COMPARE(g, 0, "scale", k->scale(g.p, 0.3f, n));
+    double a[3], a0 = REFERENCE->sum_squares(g.p, n);
+    for (int t = 0; t < 3; t++) {
+      ebb_threads_set(t + 1);
+      a[t] = tables[_i]->sum_squares(g.p, n);
+    }
+    ck_assert(memcmp(a, a + 1, sizeof a - sizeof *a) == 0);
+    ck_assert_msg(fabs(a[0] - a0) <= 1e-12 * a0, "sum of squares %.17g, reference %.17g", a[0], a0);
+    matrix_free(&w), matrix_free(&m), matrix_free(&g), matrix_free(&m0), matrix_free(&w0);
+  }
+}
+END_TEST
+
+/* ---- the choice of a table -------------------------------------------------------------------------------------- */
+START_TEST(start)
+{
+  ck_assert_str_eq(REFERENCE->isa, "reference");
+  ck_assert_ptr_eq(ebbk, REFERENCE);
+  unsetenv("EBB_ISA");
+  ck_assert_int_eq(ebbk_start(), EBB_OK);
+  ck_assert_ptr_eq(ebbk, tables[table_count - 1]);
+  for (size_t i = 0; i < table_count; i++) {
+    setenv("EBB_ISA", tables[i]->isa, 1);
+    ck_assert_int_eq(ebbk_start(), EBB_OK);
+    ck_assert_ptr_eq(ebbk, tables[i]);
+  }
+  setenv("EBB_ISA", "mmx", 1);
+  ck_assert_int_eq(ebbk_start(), EBB_CONFIG);
+  for (size_t i = 0; i < table_count; i++) ck_assert_ptr_nonnull(strstr(ebb_message(), tables[i]->isa));
+}
+END_TEST
+
+int main(void)
+{
+  table_count = ebbk_tables(tables);
+  Suite *suite = suite_create("kernels");
+  TCase *fast = tcase_create("fast"), *all = tcase_create("all"), *choice = tcase_create("choice");
+  tcase_set_timeout(fast, 600);
+  tcase_set_timeout(all, 600);
+  int n = (int)table_count;
+  tcase_add_loop_test(fast, conv_random, 1, n);
+  tcase_add_loop_test(fast, conv_shapes, 1, n);
+  tcase_add_loop_test(all, conv_adjoint, 0, n);
+  tcase_add_loop_test(fast, gemm, 1, n);
+  tcase_add_loop_test(fast, column_sums, 1, n);
+  tcase_add_loop_test(fast, moments, 1, n);
+  tcase_add_loop_test(fast, affine_act, 1, n);
+  tcase_add_loop_test(fast, elementwise, 1, n);
+  tcase_add_loop_test(all, dropout_rate, 0, n);
+  tcase_add_loop_test(fast, pooling, 1, n);
+  tcase_add_loop_test(fast, loss, 1, n);
+  tcase_add_loop_test(all, loss_known, 0, n);
+  tcase_add_loop_test(fast, stream, 1, n);
+  tcase_add_loop_test(all, stream_known, 0, n);
+  tcase_add_loop_test(fast, optimiser, 1, n);
+  tcase_add_test(choice, start);
+  suite_add_tcase(suite, fast);
+  suite_add_tcase(suite, all);
+  suite_add_tcase(suite, choice);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed;
+}
