@@ -32,8 +32,8 @@ static void show_step(const ebb_progress_line *line, const ebb_progress *p)
 
 static void show_validation(const ebb_progress_line *line, const ebb_progress *p)
 {
-  fprintf(stderr, "%sepoch %" PRIu32 "  step %" PRIu64 "  validation: loss %.4f  accuracy %.2f %%%s\n",
-          line->terminal ? "\r\033[K" : "", p->epoch + 1, p->step, p->val_loss, 100 * p->val_accuracy,
+  fprintf(stderr, "%sstep %" PRIu64 "/%" PRIu64 "  validation: loss %.4f  accuracy %.2f %%%s\n",
+          line->terminal ? "\r\033[K" : "", p->step, p->steps, p->val_loss, 100 * p->val_accuracy,
           p->val_accuracy > line->best && line->best >= 0 ? "  (best so far)" : "");
 }
 

@@ -40,7 +40,7 @@ void ebb_report_curves(const char *folder)
   ebb_pool    pool = {0};
   const char *log = quoted(ebb_pool_text(&pool, "%s/log.csv", folder), &pool);
   const char *script = ebb_pool_text(&pool,
-    "set datafile separator ','\nset datafile missing ''\nset grid\nset xlabel 'step'\nset multiplot layout 1,2\n"
+    "set datafile separator ','\nset datafile missing NaN\nset grid\nset xlabel 'step'\nset multiplot layout 1,2\n"
     "set ylabel 'loss'\nset key top right\n"
     "plot '%s' using 'step':'loss' with lines title 'training', "
     "'' using 'step':'val_loss' with linespoints pt 7 ps 0.6 title 'validation'\n"
@@ -66,7 +66,7 @@ void ebb_report_memory(const char *png, const char *title, const ebb_report_bar 
   ebb_pool    pool = {0};
   const char *script = ebb_pool_text(&pool,
     "$rows << EOD\n%sEOD\nset style data histograms\nset style fill solid 0.8 border -1\nset boxwidth 0.9\nset grid y\n"
-    "set yrange [0:*]\nset multiplot layout 1,2 title '%s'\nset ylabel 'peak memory, MiB'\n"
+    "set yrange [0:*]\nset key above\nset multiplot layout 1,2 title '%s'\nset ylabel 'peak memory, MiB'\n"
     "plot $rows using 2:xtic(1) title 'engine, planned and used' lc rgb '#1f6f8b', "
     "'' using 3 title 'whole process' lc rgb '#99a8b2'\n"
     "set ylabel 'seconds a training step'\nplot $rows using 4:xtic(1) notitle lc rgb '#c8553d'\nunset multiplot",

@@ -1,6 +1,5 @@
 /* conv.c -- direct convolution and its data gradient.
- * Owns: tiles of pixels x output channels in registers, weights in panels, the order of the sums: bias, then taps, then
- * input channels. Must not know: the weight gradient (conv_weight.c).
+ * Owns: passes and work items, packed input, weights in panels. Must not know: the weight gradient (conv_weight.c).
  *
  * A pass computes y[first + step j] = b + sum over taps t, channels ci of w[t, ci] x[j stride + shift + t] in every
  * dimension. The forward pass is one. The data gradient is one for each class of input pixels by their remainder
@@ -10,22 +9,19 @@
  * Work item: (sample, block of output rows, run of output depths). Its thread packs the input rows with their zero
  * border into its own slice of the scratch (in depth a ring of as many planes as there are taps), unless no tap leaves
  * the image. A tile then needs nothing but one pointer a pixel and a list of tap offsets, so that stride, dimension and
- * row ends are no cases of their own; tiles that run over the block's end repeat its last pixel.
+ * row ends are no cases of their own; tiles that run over the block's end repeat its last pixel. Rows with three taps
+ * and stride 1, as most layers have, take the faster tile for runs of pixels.
  * Cost: 2 taps Cin Cout FLOP an output pixel. */
 #include "kernels/conv_parts.h"
+#include "kernels/conv_tile.h"
 
 #include <omp.h>
 
-/* Tiles: pixels by vectors of output channels; together with the weights and one input value they fill the registers */
 enum {
-  WIDE = 2,                                                          /* vectors in a panel                     */
-  WIDE_PIXELS = REGISTERS == 32 ? 12 : VL == 8 ? 6 : 4,
-  NARROW_PIXELS = REGISTERS == 32 ? 12 : 8,                          /* for a last panel of one vector         */
-  PIXELS_MOST = 12,
-  STEPS = 256,                                                       /* (tap, ci) pairs in a sweep: their weights fit L1 */
-  PACKED_BYTES = 256 << 10,                                          /* of a work item's input: fits L2        */
-  ITEMS_WANTED = 16,                                                 /* to keep threads busy                   */
-  FLOPS_PARALLEL = 1 << 18,                                          /* below, one thread is faster            */
+  STEPS = 288,                 /* (tap, ci) pairs in a sweep: their weights fit L1 */
+  PACKED_BYTES = 256 << 10,    /* of a work item's input: fits L2                  */
+  ITEMS_WANTED = 16,           /* to keep threads busy                             */
+  FLOPS_PARALLEL = 1 << 18,    /* below, one thread is faster                      */
 };
 
 typedef struct pass {
@@ -136,7 +132,50 @@ size_t NAME(conv_scratch)(const ebbk_conv *g, int threads)
   return bytes;
 }
 
-/* ---- panels: for each block of WIDE vectors of output channels its weights, (taps, ci, lanes), zeros beyond co ---- */
+/* ---- packing: input rows with their zero border ------------------------------------------------------------------ */
+/* Where rows come from, and the `columns` pixels from `left` on that are wanted. */
+typedef struct packing {
+  const float *x;  /* the image of one sample, at its first channel  */
+  size_t       xs;
+  int          in[3], c;
+  int          left, columns;
+} packing;
+
+static void copy_channels(float *to, const float *from, int c)
+{
+  int i = 0;
+  for (; i + VL <= c; i += VL) store(to + i, load(from + i));
+  if (i < c) store_part(to + i, load_part(from + i, c - i), c - i);
+}
+
+/* One row (d, h) of the image; zeros where it is outside. */
+static void pack_row(float *to, const packing *p, int d, int h)
+{
+  size_t c = (size_t)p->c;
+  bool   outside = d < 0 || d >= p->in[0] || h < 0 || h >= p->in[1];
+  int    begin = most(0, -p->left), end = least(p->columns, p->in[2] - p->left);
+  if (outside || begin >= end) {
+    memset(to, 0, sizeof *to * c * (size_t)p->columns);
+    return;
+  }
+  const float *from =
+      p->x + (((size_t)d * (size_t)p->in[1] + (size_t)h) * (size_t)p->in[2] + (size_t)(p->left + begin)) * p->xs;
+  if (begin) memset(to, 0, sizeof *to * c * (size_t)begin);
+  if (end < p->columns) memset(to + (size_t)end * c, 0, sizeof *to * c * (size_t)(p->columns - end));
+  to += (size_t)begin * c;
+  if (p->xs == c) {
+    memcpy(to, from, sizeof *to * c * (size_t)(end - begin));
+    return;
+  }
+  for (int w = begin; w < end; w++, from += p->xs, to += c) copy_channels(to, from, p->c);
+}
+
+static void pack_plane(float *to, const packing *p, int d, int top, int rows)
+{
+  for (int r = 0; r < rows; r++) pack_row(to + (size_t)r * (size_t)p->columns * (size_t)p->c, p, d, top + r);
+}
+
+/* ---- panels: for each block of WIDE vectors of output channels its weights (taps, ci, lanes), zeros beyond co ---- */
 static void fill_lanes(float *to, const float *w, size_t w_co, int lanes, int co)
 {
   for (int o = 0; o < lanes; o++) to[o] = o < co ? w[(size_t)o * w_co] : 0;
@@ -149,72 +188,20 @@ static void fill_panels(const pass *p, float *panels, const int kernel[3])
   for (int t = 0; t < p->taps; t++) {
     const axis *a = p->a;
     int td = t / (a[1].taps * a[2].taps), th = t / a[2].taps % a[1].taps, tw = t % a[2].taps;
-    int k = ((a[0].k0 + a[0].kstep * td) * kernel[1] + a[1].k0 + a[1].kstep * th) * kernel[2] + a[2].k0 + a[2].kstep * tw;
+    int k =
+        ((a[0].k0 + a[0].kstep * td) * kernel[1] + a[1].k0 + a[1].kstep * th) * kernel[2] + a[2].k0 + a[2].kstep * tw;
     const float *w = p->w + (size_t)k * (size_t)p->ci * (size_t)p->co;
     for (int v = 0; v < p->vectors; v += WIDE) {
       int    lanes = least(WIDE, p->vectors - v) * VL;
       float *panel = panels + (size_t)(v * VL) * steps + (size_t)t * (size_t)p->ci * (size_t)lanes;
       for (int i = 0; i < p->ci; i++)
-        fill_lanes(panel + i * lanes, w + (size_t)i * p->w_ci + (size_t)(v * VL) * p->w_co, p->w_co, lanes, p->co - v * VL);
+        fill_lanes(panel + i * lanes, w + (size_t)i * p->w_ci + (size_t)(v * VL) * p->w_co, p->w_co, lanes,
+                   p->co - v * VL);
     }
   }
 }
 
-/* ---- tiles ------------------------------------------------------------------------------------------------------ */
-/* A sweep: `taps` taps of `ci` channels each, added to what y holds, or to the bias if it is the first. */
-typedef struct sweep {
-  const float     *w;       /* (taps, ci, lanes) */
-  const float     *b;       /* of this panel, or NULL */
-  const ptrdiff_t *offset;  /* (taps) */
-  int              taps, ci;
-  bool             first;
-  int              tail;    /* channels in the last vector */
-} sweep;
-
-/* acc[i][v] += x[i][offset + ci] w[tap, ci, v] over the sweep */
-INLINE void tile(const int pixels, const int vectors, float *const *y, const float *const *x, const sweep *s)
-{
-  vec          acc[PIXELS_MOST][WIDE], w[WIDE];
-  const float *at[PIXELS_MOST], *panel = s->w;
-  UNROLL
-  for (int i = 0; i < pixels; i++) {
-    at[i] = x[i];
-    UNROLL
-    for (int v = 0; v < vectors; v++) {
-      int          n = v == vectors - 1 ? s->tail : VL;
-      const float *from = s->first ? s->b : y[i];
-      acc[i][v] = from ? load_tail(from + v * VL, n) : (vec){0};
-    }
-  }
-  for (int t = 0; t < s->taps; t++) {
-    ptrdiff_t end = s->offset[t] + s->ci;
-    for (ptrdiff_t k = s->offset[t]; k < end; k++, panel += vectors * VL) {
-      UNROLL
-      for (int v = 0; v < vectors; v++) w[v] = load(panel + v * VL);
-      UNROLL
-      for (int i = 0; i < pixels; i++) {
-        vec a = broadcast(at[i][k]);
-        UNROLL
-        for (int v = 0; v < vectors; v++) acc[i][v] += a * w[v];
-      }
-    }
-  }
-  UNROLL
-  for (int i = 0; i < pixels; i++)
-    UNROLL
-    for (int v = 0; v < vectors; v++) store_tail(y[i] + v * VL, acc[i][v], v == vectors - 1 ? s->tail : VL);
-}
-
-NOINLINE void wide_tile(float *const *y, const float *const *x, const sweep *s)
-{
-  tile(WIDE_PIXELS, WIDE, y, x, s);
-}
-
-NOINLINE void narrow_tile(float *const *y, const float *const *x, const sweep *s)
-{
-  tile(NARROW_PIXELS, 1, y, x, s);
-}
-
+/* ---- sweeps: the tiles over a block of pixels ------------------------------------------------------------------- */
 /* A block of results: rows x columns pixels with their steps in the input and the output. */
 typedef struct block {
   const float *x;
@@ -223,7 +210,7 @@ typedef struct block {
   size_t       x_row, x_pixel, y_row, y_pixel;
 } block;
 
-static void sweep_block(const block *b, int channel, int vectors, int shift, const sweep *s)
+static void sweep_block(const block *b, int channel, int vectors, int shift, const sweep *s, ahead *next)
 {
   const float *x[PIXELS_MOST];
   float       *y[PIXELS_MOST];
@@ -239,24 +226,61 @@ static void sweep_block(const block *b, int channel, int vectors, int shift, con
     }
     if (vectors == WIDE) wide_tile(y, x, s);
     else narrow_tile(y, x, s);
+    look_ahead(next);
   }
 }
 
+/* The same by runs; what is left of each row by single pixels. */
+static void sweep_runs(const block *b, int channel, int vectors, int shift, const sweep *s, ahead *next)
+{
+  int run = vectors == WIDE                                        ? WIDE_RUN
+            : b->columns % NARROW_LONG_RUN == 0 && REGISTERS == 32 ? NARROW_LONG_RUN
+                                                                   : NARROW_RUN;
+  int   covered = b->columns / run * run;
+  block rest = *b;
+  for (int row = 0; row < b->rows; row++)
+    for (int column = 0; column < covered; column += run) {
+      const float *x = b->x + (size_t)row * b->x_row + (size_t)column * b->x_pixel + shift;
+      float       *y = b->y + (size_t)row * b->y_row + (size_t)column * b->y_pixel + channel;
+      if (vectors == WIDE) wide_run(y, b->y_pixel, x, b->x_pixel, s);
+      else if (run == NARROW_RUN) narrow_run(y, b->y_pixel, x, b->x_pixel, s);
+      else narrow_long_run(y, b->y_pixel, x, b->x_pixel, s);
+      look_ahead(next);
+    }
+  rest.x += (size_t)covered * b->x_pixel;
+  rest.y += (size_t)covered * b->y_pixel;
+  rest.columns -= covered;
+  if (rest.columns) sweep_block(&rest, channel, vectors, shift, s, next);
+}
+
+/* Runs pay where rows are long enough and, for wide panels, the registers hold the weights of three taps. */
+static bool takes_runs(const pass *p, int vectors)
+{
+  const axis *a = &p->a[2];
+  return a->taps == RUN_TAPS && a->stride == 1 && a->count >= NARROW_RUN && (vectors == 1 || REGISTERS == 32);
+}
+
 /* All sweeps of one panel over a block, so that each sweep's weights stay in L1 while it passes. */
-static void panel_block(const pass *p, const block *b, const float *panels, const ptrdiff_t *offsets, int v)
+static void panel_block(const pass *p, const block *b, const float *panels, const ptrdiff_t *offsets, int v,
+                        ahead *next)
 {
   int   vectors = least(WIDE, p->vectors - v), lanes = vectors * VL, channel = v * VL;
-  int   pieces = most(1, parts(p->ci, STEPS)), ci = parts(p->ci, pieces);
-  int   sweeps = most(1, parts(p->taps, most(1, STEPS / ci))), taps = parts(p->taps, sweeps);
-  sweep s = {.b = p->b ? p->b + channel : NULL, .first = true, .tail = least(VL, p->co - channel - (vectors - 1) * VL)};
+  bool  runs = takes_runs(p, vectors);
+  int   group = runs ? RUN_TAPS : 1; /* taps that stay together */
+  int   pieces = parts(p->ci, STEPS / group), ci = parts(p->ci, pieces);
+  int groups = p->taps / group, sweeps = most(1, parts(groups, STEPS / (ci * group))),
+      taps = parts(groups, sweeps) * group;
   const float *panel = panels + (size_t)channel * (size_t)p->taps * (size_t)p->ci;
+  sweep s = {.w_tap = (size_t)(p->ci * lanes), .b = p->b ? p->b + channel : NULL, .first = true,
+             .tail = least(VL, p->co - channel - (vectors - 1) * VL)};
   for (int t = 0; t == 0 || t < p->taps; t += most(1, taps))
     for (int k = 0; k < p->ci; k += ci) {
       s.w = panel + ((size_t)t * (size_t)p->ci + (size_t)k) * (size_t)lanes;
       s.offset = offsets + t;
       s.taps = least(taps, p->taps - t);
       s.ci = least(ci, p->ci - k);
-      sweep_block(b, channel, vectors, k, &s);
+      if (runs) sweep_runs(b, channel, vectors, k, &s, next);
+      else sweep_block(b, channel, vectors, k, &s, next);
       s.first = false;
     }
 }
@@ -272,16 +296,40 @@ static void tap_offsets(ptrdiff_t *offset, const pass *p, int first_plane, size_
   }
 }
 
-static void item(const pass *p, const float *panels, char *slice, int n, int row_block, int depth_run)
+/* Item i: a row block and a run of depths of a sample. */
+typedef struct place { int n, row_block, depth, end; } place;
+
+static place place_of(const pass *p, int i)
+{
+  int runs = p->row_blocks * p->depth_runs, depth = i % p->depth_runs * p->depths;
+  return (place){i / runs, i % runs / p->depth_runs, depth, least(p->a[0].count, depth + p->depths)};
+}
+
+/* The last plane that output depth d reads: in a ring, all others are there already. */
+static ahead plan_ahead(const pass *p, const place *q, int d)
+{
+  const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
+  int         in[3] = {ad->in, ah->in, aw->in}, rows = least(p->rows, ah->count - q->row_block * p->rows);
+  int         calls = parts(p->vectors, WIDE) * parts(rows * aw->count, PIXELS_MOST);
+  return ahead_rows(p->x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * p->xs, p->xs, in, p->ci,
+                    d * ad->stride + ad->shift + ad->taps - 1, q->row_block * p->rows * ah->stride + ah->shift,
+                    axis_reach(ah, rows), calls);
+}
+
+static void item(const pass *p, const float *panels, char *slice, const place *q, const place *following)
 {
   const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
   ptrdiff_t  *offset = (ptrdiff_t *)slice;
   float      *input = (float *)(slice + offsets_bytes(p));
-  int         row = row_block * p->rows, rows = least(p->rows, ah->count - row);
+  int         row = q->row_block * p->rows, rows = least(p->rows, ah->count - row);
   int         top = row * ah->stride + ah->shift;
   size_t      in_row = (size_t)aw->in * p->xs, in_plane = (size_t)ah->in * in_row, out_row = (size_t)aw->out * p->ys;
-  packing     source = {.x = p->x + (size_t)n * (size_t)ad->in * in_plane, .xs = p->xs, .in = {ad->in, ah->in, aw->in},
-                        .c = p->ci, .padded = p->ci, .left = aw->shift, .columns = axis_reach(aw, aw->count)};
+  packing source = {.x = p->x + (size_t)q->n * (size_t)ad->in * in_plane,
+                    .xs = p->xs,
+                    .in = {ad->in, ah->in, aw->in},
+                    .c = p->ci,
+                    .left = aw->shift,
+                    .columns = axis_reach(aw, aw->count)};
   size_t      pixel = p->packed ? (size_t)p->ci : p->xs;
   size_t      line = p->packed ? (size_t)source.columns * pixel : in_row;
   size_t      plane = p->packed ? plane_floats(p, rows) : in_plane;
@@ -289,17 +337,20 @@ static void item(const pass *p, const float *panels, char *slice, int n, int row
                    .x_pixel = (size_t)aw->stride * pixel, .y_row = (size_t)ah->step * out_row,
                    .y_pixel = (size_t)aw->step * p->ys};
   int         loaded = 0; /* planes before this one are in the ring or no longer needed */
-  for (int d = depth_run * p->depths; d < least(ad->count, (depth_run + 1) * p->depths); d++) {
-    int front = d * ad->stride;
+  for (int d = q->depth; d < q->end; d++) {
+    int   front = d * ad->stride;
+    ahead next = d + 1 < q->end ? plan_ahead(p, q, d + 1) : plan_ahead(p, following, following->depth);
     if (p->packed)
       for (loaded = most(loaded, front); loaded < front + ad->taps; loaded++)
         pack_plane(input + (size_t)(loaded % ad->taps) * plane, &source, loaded + ad->shift, top, axis_reach(ah, rows));
     else if (p->taps)
       b.x = source.x + (size_t)(front + ad->shift) * in_plane + (size_t)top * in_row + (size_t)aw->shift * p->xs;
     tap_offsets(offset, p, front, plane, line, pixel);
-    size_t out_d = (size_t)n * (size_t)ad->out + (size_t)(ad->first + ad->step * d);
-    b.y = p->y + ((out_d * (size_t)ah->out + (size_t)(ah->first + ah->step * row)) * (size_t)aw->out + (size_t)aw->first) * p->ys;
-    for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, &b, panels, offset, v);
+    size_t out_d = (size_t)q->n * (size_t)ad->out + (size_t)(ad->first + ad->step * d);
+    b.y = p->y +
+          ((out_d * (size_t)ah->out + (size_t)(ah->first + ah->step * row)) * (size_t)aw->out + (size_t)aw->first) *
+              p->ys;
+    for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, &b, panels, offset, v, &next);
   }
 }
 
@@ -307,14 +358,15 @@ static void run(const pass *p, const int kernel[3], char *scratch)
 {
   float *panels = (float *)scratch;
   char  *slices = scratch + panel_bytes(p);
-  int    per_sample = p->row_blocks * p->depth_runs, items = p->n * per_sample;
+  int    items = p->n * p->row_blocks * p->depth_runs;
   double flops = 2.0 * p->taps * p->ci * p->co * p->n * p->a[0].count * p->a[1].count * p->a[2].count;
   if (p->a[0].count == 0 || p->a[1].count == 0 || p->a[2].count == 0) return; /* an image smaller than the stride */
   fill_panels(p, panels, kernel);
 #pragma omp parallel for schedule(dynamic) if (flops > FLOPS_PARALLEL)
-  for (int i = 0; i < items; i++)
-    item(p, panels, slices + (size_t)omp_get_thread_num() * slice_bytes(p), i / per_sample,
-         i % per_sample / p->depth_runs, i % p->depth_runs);
+  for (int i = 0; i < items; i++) {
+    place q = place_of(p, i), following = place_of(p, least(i + omp_get_num_threads(), items - 1));
+    item(p, panels, slices + (size_t)omp_get_thread_num() * slice_bytes(p), &q, &following);
+  }
 }
 
 void NAME(conv_forward)(float *y, int ys, const float *x, int xs, const float *w, const float *b, const ebbk_conv *g,

@@ -1,5 +1,5 @@
-/* conv_parts.h -- what the convolution and its weight gradient share: one dimension's index law, and the packing of
- * input rows with their zero border. Private to conv.c and conv_weight.c. */
+/* conv_parts.h -- what the convolution and its weight gradient share: the index law of one dimension.
+ * Private to conv.c and conv_weight.c. */
 #pragma once
 #include "kernels/fast.h"
 
@@ -49,47 +49,28 @@ INLINE size_t aligned(size_t bytes)
   return (bytes + 63) / 64 * 64;
 }
 
-/* Where rows are packed from and to: `columns` pixels from `left` on, of c channels of which the packed row has
- * `padded` >= c. */
-typedef struct packing {
-  const float *x;  /* the image of one sample, at its first channel  */
-  size_t       xs;
-  int          in[3], c, padded;
-  int          left, columns;
-} packing;
+/* What the next work item will read, asked for a few pixels at a time while this one computes: packing would otherwise
+ * wait for memory. `left` pixels from `at` on, c channels each. A hint only; results do not depend on it. */
+typedef struct ahead {
+  const float *at;
+  size_t       stride, left, step; /* step: pixels a call */
+  int          c;
+} ahead;
 
-INLINE void copy_channels(float *to, const float *from, int c)
+INLINE void look_ahead(ahead *a)
 {
-  int i = 0;
-  for (; i + VL <= c; i += VL) store(to + i, load(from + i));
-  if (i < c) store_part(to + i, load_part(from + i, c - i), c - i);
+  for (size_t n = a->left < a->step ? a->left : a->step; n > 0; n--, a->left--, a->at += a->stride)
+    for (int i = 0; i < a->c; i += 16) __builtin_prefetch(a->at + i, 0, 2);
 }
 
-/* One row (d, h) of the image; zeros where it is outside, and in the padding channels. */
-INLINE void pack_row(float *to, const packing *p, int d, int h)
+/* `rows` rows of plane d of an image with three sizes `in`, as far as they exist; `calls` steps. */
+INLINE ahead ahead_rows(const float *image, size_t stride, const int in[3], int c, int d, int top, int rows, int calls)
 {
-  size_t padded = (size_t)p->padded;
-  bool   outside = d < 0 || d >= p->in[0] || h < 0 || h >= p->in[1];
-  int    begin = most(0, -p->left), end = least(p->columns, p->in[2] - p->left);
-  if (outside || begin >= end) {
-    memset(to, 0, sizeof *to * padded * (size_t)p->columns);
-    return;
-  }
-  const float *from = p->x + (((size_t)d * (size_t)p->in[1] + (size_t)h) * (size_t)p->in[2] + (size_t)(p->left + begin)) * p->xs;
-  if (begin) memset(to, 0, sizeof *to * padded * (size_t)begin);
-  if (end < p->columns) memset(to + (size_t)end * padded, 0, sizeof *to * padded * (size_t)(p->columns - end));
-  to += (size_t)begin * padded;
-  if (p->xs == padded && p->c == p->padded) {
-    memcpy(to, from, sizeof *to * padded * (size_t)(end - begin));
-    return;
-  }
-  for (int w = begin; w < end; w++, from += p->xs, to += padded) {
-    copy_channels(to, from, p->c);
-    for (int i = p->c; i < p->padded; i++) to[i] = 0;
-  }
-}
-
-INLINE void pack_plane(float *to, const packing *p, int d, int top, int rows)
-{
-  for (int r = 0; r < rows; r++) pack_row(to + (size_t)r * (size_t)p->columns * (size_t)p->padded, p, d, top + r);
+  int    first = most(0, top), end = least(in[1], top + rows);
+  ahead  a = {.stride = stride, .c = c};
+  if (d < 0 || d >= in[0] || end <= first) return a;
+  a.at = image + ((size_t)d * (size_t)in[1] + (size_t)first) * (size_t)in[2] * stride;
+  a.left = (size_t)(end - first) * (size_t)in[2];
+  a.step = a.left / (size_t)most(1, calls) + 1;
+  return a;
 }

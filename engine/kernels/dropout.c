@@ -22,5 +22,5 @@ void NAME(dropout)(float *y, int ys, const float *x, int xs, double rate, ebb_rn
   float    keep = (float)(1 / (1 - rate));
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++)
-    span(y + line_at(&l, ys, i), x + line_at(&l, xs, i), line_length(&l, i), (uint64_t)i * l.length, threshold, keep, g);
+    span(LINE_AT(y, ys), LINE_AT(x, xs), line_length(&l, i), (uint64_t)i * l.length, threshold, keep, g);
 }

@@ -7,8 +7,9 @@ void NAME(fill)(float *y, int ys, float value, size_t rows, int c)
   lines l = lines_of(rows, c, ys == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float *to = y + line_at(&l, ys, i);
-    FOR_VECTORS(j, k, line_length(&l, i)) store_tail(to + j, broadcast(value), (int)k);
+    size_t n = line_length(&l, i);
+    float *to = LINE_AT(y, ys);
+    FOR_VECTORS(j, k, n) store_tail(to + j, broadcast(value), (int)k);
   }
 }
 
@@ -18,9 +19,10 @@ void NAME(copy)(float *y, int ys, const float *x, int xs, size_t rows, int c)
   if (y == x && ys == xs) return;
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float       *to = y + line_at(&l, ys, i);
-    const float *from = x + line_at(&l, xs, i);
-    FOR_VECTORS(j, k, line_length(&l, i)) store_tail(to + j, load_tail(from + j, (int)k), (int)k);
+    size_t n = line_length(&l, i);
+    float       *to = LINE_AT(y, ys);
+    const float *from = LINE_AT(x, xs);
+    FOR_VECTORS(j, k, n) store_tail(to + j, load_tail(from + j, (int)k), (int)k);
   }
 }
 
@@ -30,9 +32,10 @@ void NAME(add)(float *y, int ys, const float *x, int xs, size_t rows, int c)
   lines l = lines_of(rows, c, ys == c && xs == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float       *to = y + line_at(&l, ys, i);
-    const float *from = x + line_at(&l, xs, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    size_t n = line_length(&l, i);
+    float       *to = LINE_AT(y, ys);
+    const float *from = LINE_AT(x, xs);
+    FOR_VECTORS(j, k, n)
       store_tail(to + j, load_tail(to + j, (int)k) + load_tail(from + j, (int)k), (int)k);
   }
 }
@@ -43,9 +46,10 @@ void NAME(leaky)(float *y, int ys, const float *x, int xs, float slope, size_t r
   lines l = lines_of(rows, c, ys == c && xs == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float       *to = y + line_at(&l, ys, i);
-    const float *from = x + line_at(&l, xs, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    size_t n = line_length(&l, i);
+    float       *to = LINE_AT(y, ys);
+    const float *from = LINE_AT(x, xs);
+    FOR_VECTORS(j, k, n)
     {
       vec v = load_tail(from + j, (int)k);
       store_tail(to + j, choose(v > 0, v, slope * v), (int)k);
@@ -60,9 +64,10 @@ void NAME(leaky_grad)(float *dx, int dxs, const float *x, int xs, const float *d
   lines l = lines_of(rows, c, dxs == c && xs == c && dys == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float       *to = dx + line_at(&l, dxs, i);
-    const float *from = x + line_at(&l, xs, i), *grad = dy + line_at(&l, dys, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    size_t n = line_length(&l, i);
+    float       *to = LINE_AT(dx, dxs);
+    const float *from = LINE_AT(x, xs), *grad = LINE_AT(dy, dys);
+    FOR_VECTORS(j, k, n)
     {
       vec d = load_tail(grad + j, (int)k);
       store_tail(to + j, choose(load_tail(from + j, (int)k) > 0, d, slope * d), (int)k);
@@ -75,9 +80,10 @@ void NAME(map)(float *y, int ys, const float *x, int xs, double (*f)(double), si
   lines l = lines_of(rows, c, ys == c && xs == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float       *to = y + line_at(&l, ys, i);
-    const float *from = x + line_at(&l, xs, i);
-    for (size_t j = 0; j < line_length(&l, i); j++) to[j] = (float)f((double)from[j]);
+    size_t n = line_length(&l, i);
+    float       *to = LINE_AT(y, ys);
+    const float *from = LINE_AT(x, xs);
+    for (size_t j = 0; j < n; j++) to[j] = (float)f((double)from[j]);
   }
 }
 
@@ -87,8 +93,9 @@ void NAME(map_grad)(float *dx, int dxs, const float *x, int xs, const float *dy,
   lines l = lines_of(rows, c, dxs == c && xs == c && dys == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float       *to = dx + line_at(&l, dxs, i);
-    const float *from = x + line_at(&l, xs, i), *grad = dy + line_at(&l, dys, i);
-    for (size_t j = 0; j < line_length(&l, i); j++) to[j] = (float)((double)grad[j] * derivative((double)from[j]));
+    size_t n = line_length(&l, i);
+    float       *to = LINE_AT(dx, dxs);
+    const float *from = LINE_AT(x, xs), *grad = LINE_AT(dy, dys);
+    for (size_t j = 0; j < n; j++) to[j] = (float)((double)grad[j] * derivative((double)from[j]));
   }
 }

@@ -107,7 +107,8 @@ typedef struct ebbk_table {
   void (*fixed_subtract)(ebb_fixed *y /* -= */, int ys, const ebb_real *x, int xs, size_t rows, int c);
 
   /* ---- optimiser, over n consecutive values ----------------------------------------------------------------- */
-  /* PyTorch's SGD: g += decay w; m = momentum m + g (m = g if first); w -= lr (nesterov ? g + momentum m : m) */
+  /* PyTorch's SGD: g += decay w; m = momentum m + g (m = g if first; m may lie over g); w -= lr (nesterov ? g + momentum m
+   * : m) */
   void (*sgd)(ebb_real *w, ebb_real *m, const ebb_real *g, size_t n, double lr, double momentum, double decay,
               bool nesterov, bool first);
   double (*sum_squares)(const ebb_real *x, size_t n);

@@ -1,9 +1,9 @@
-/* lines.h -- how element-wise kernels walk a matrix: line by line, a line being a row, or, where the rows of all operands
- * are dense, a fixed stretch of the whole. Private to the element-wise files. */
+/* lines.h -- how element-wise kernels walk a matrix: line by line, a line being a row, or, where the rows of all
+ * operands are dense, a fixed stretch of the whole. Private to the element-wise files. */
 #pragma once
 #include "kernels/fast.h"
 
-enum { LINE = 4096, PARALLEL_VALUES = 1 << 16 };
+enum { LINE = 4096, PARALLEL_VALUES = 1 << 16, ASK_ROWS = 16 };
 
 typedef struct lines {
   ptrdiff_t count;
@@ -23,12 +23,18 @@ INLINE lines lines_of(size_t rows, int c, bool dense)
   return l;
 }
 
-/* Where line i of an operand with row stride `stride` begins, and how long it is. */
-INLINE size_t line_at(const lines *l, int stride, ptrdiff_t i)
+/* Where line i of operand p with row stride `stride` begins; asks for a row that will follow. */
+INLINE size_t line_at(const lines *l, const void *p, int stride, ptrdiff_t i)
 {
-  return (size_t)i * (l->dense ? LINE : (size_t)stride);
+  size_t at = (size_t)i * (l->dense ? LINE : (size_t)stride);
+  if (!l->dense)
+    for (size_t j = 0; j < l->length; j += 16) ask(p, at + ASK_ROWS * (size_t)stride + j);
+  return at;
 }
 
+#define LINE_AT(p, stride) ((p) + line_at(&l, p, stride, i))
+
+/* How long line i is. */
 INLINE size_t line_length(const lines *l, ptrdiff_t i)
 {
   return i == l->count - 1 ? l->last : l->length;

@@ -12,6 +12,7 @@ enum {
   RUN = 32,                /* rows summed in float          */
   PARALLEL_VALUES = 1 << 15,
   MAP_VALUES = 1 << 14,    /* of an element-wise work item  */
+  ASK_ROWS = 16,           /* rows asked for in advance     */
 };
 
 typedef double partial[2][BLOCK];
@@ -56,8 +57,11 @@ static void reduce(const job *j, size_t instances, part_fn *f, finish_fn *finish
 #pragma omp parallel for schedule(static) if (parallel)
     for (size_t t = 0; t < tasks; t++) {
       size_t unit = u + t / chunks, row = t % chunks * rows, channel = unit % blocks * BLOCK;
-      part   p = {.instance = unit / blocks, .first = unit / blocks * j->sites + row, .rows = smaller(rows, j->sites - row),
-                  .channel = channel, .channels = smaller(BLOCK, j->c - channel)};
+      part p = {.instance = unit / blocks,
+                .first = unit / blocks * j->sites + row,
+                .rows = smaller(rows, j->sites - row),
+                .channel = channel,
+                .channels = smaller(BLOCK, j->c - channel)};
       f(sums[t], j, &p);
     }
     for (size_t t = 0; t < tasks; t += chunks) {
@@ -66,11 +70,6 @@ static void reduce(const job *j, size_t instances, part_fn *f, finish_fn *finish
       finish(j, &whole, (const partial *)&sums[t], chunks, rows);
     }
   }
-}
-
-INLINE void add_lanes(double *sum, vec v)
-{
-  for (int i = 0; i < VL; i++) sum[i] += (double)v[i];
 }
 
 /* Lanes of vector v of a part: VL, or what is left. */
@@ -98,8 +97,13 @@ static void column_part(partial sum, const job *j, const part *p)
   for (size_t r = 0; r < p->rows; r += RUN)
     for (size_t v = 0; v < p->channels; v += VL) {
       const float *x = j->x + (p->first + r) * j->xs + p->channel + v;
+      int          l = lanes(p, v);
+      size_t       n = smaller(RUN, p->rows - r);
       vec          s = {0};
-      for (size_t i = 0; i < smaller(RUN, p->rows - r); i++, x += j->xs) s += load_tail(x, lanes(p, v));
+      for (size_t i = 0; i < n; i++, x += j->xs) {
+        ask(x, RUN * j->xs);
+        s += load_tail(x, l);
+      }
       add_lanes(sum[0] + v, s);
     }
 }
@@ -121,15 +125,17 @@ static void moments_part(partial sum, const job *j, const part *p)
     for (size_t v = 0; v < p->channels; v += VL) {
       const float *x = j->x + (p->first + r) * j->xs + p->channel + v;
       size_t       n = smaller(RUN, p->rows - r);
+      int          l = lanes(p, v);
       vec          s = {0}, q = {0};
       if (r == 0) {
-        for (size_t i = 0; i < n; i++) s += load_tail(x + i * j->xs, lanes(p, v));
+        for (size_t i = 0; i < n; i++) s += load_tail(x + i * j->xs, l);
         store(pivot + v, s / (float)n);
         s = (vec){0};
       }
       vec k = load(pivot + v);
       for (size_t i = 0; i < n; i++, x += j->xs) {
-        vec d = load_tail(x, lanes(p, v)) - k;
+        vec d = load_tail(x, l) - k;
+        ask(x, RUN * j->xs);
         s += d;
         q += d * d;
       }
@@ -187,7 +193,8 @@ static stretch stretch_at(size_t t, size_t sites, size_t c)
   return (stretch){start + row, start + smaller(sites, row + rows), t / per * c};
 }
 
-#define PARALLEL_STRETCHES _Pragma("omp parallel for schedule(static) if (instances * sites * channels > PARALLEL_VALUES)")
+#define PARALLEL_STRETCHES                                                                                             \
+  _Pragma("omp parallel for schedule(static) if (instances * sites * channels > PARALLEL_VALUES)")
 
 void NAME(affine_act)(float *y, int ys, const float *x, int xs, const float *scale, const float *shift, float slope,
                       size_t instances, size_t sites, int c)
@@ -200,7 +207,9 @@ void NAME(affine_act)(float *y, int ys, const float *x, int xs, const float *sca
       for (size_t v = 0; v < channels; v += VL) {
         int    n = (int)smaller(VL, channels - v);
         size_t k = s.k + v;
-        vec    z = affine(load_tail(x + r * (size_t)xs + v, n), load_tail(scale + k, n), load_tail(shift + k, n));
+        ask(x + r * (size_t)xs + v, ASK_ROWS * (size_t)xs);
+        ask(y + r * (size_t)ys + v, ASK_ROWS * (size_t)ys);
+        vec z = affine(load_tail(x + r * (size_t)xs + v, n), load_tail(scale + k, n), load_tail(shift + k, n));
         store_tail(y + r * (size_t)ys + v, choose(z > 0, z, slope * z), n);
       }
   }
@@ -213,12 +222,15 @@ static void affine_act_part(partial sum, const job *j, const part *p)
   for (size_t r = 0; r < p->rows; r += RUN)
     for (size_t v = 0; v < p->channels; v += VL) {
       int          l = lanes(p, v);
+      size_t       n = smaller(RUN, p->rows - r);
       const float *x = j->x + (p->first + r) * j->xs + p->channel + v;
       const float *dy = j->dy + (p->first + r) * j->dys + p->channel + v;
       vec          mean = load_tail(j->mean + at + v, l), s = {0}, sx = {0};
       vec          scale = load_tail(j->scale + at + v, l), shift = load_tail(j->shift + at + v, l);
-      for (size_t i = 0; i < smaller(RUN, p->rows - r); i++, x += j->xs, dy += j->dys) {
+      for (size_t i = 0; i < n; i++, x += j->xs, dy += j->dys) {
         vec value = load_tail(x, l), d = load_tail(dy, l);
+        ask(x, RUN * j->xs);
+        ask(dy, RUN * j->dys);
         vec dz = choose(affine(value, scale, shift) > 0, d, j->slope * d);
         s += dz;
         sx += dz * (value - mean);
@@ -249,6 +261,9 @@ void NAME(affine_act_grad)(float *dx, int dxs, const float *x, int xs, const flo
       for (size_t v = 0; v < channels; v += VL) {
         int    n = (int)smaller(VL, channels - v);
         size_t k = s.k + v;
+        ask(x + r * (size_t)xs + v, ASK_ROWS * (size_t)xs);
+        ask(dy + r * (size_t)dys + v, ASK_ROWS * (size_t)dys);
+        ask(dx + r * (size_t)dxs + v, ASK_ROWS * (size_t)dxs);
         vec    value = load_tail(x + r * (size_t)xs + v, n), d = load_tail(dy + r * (size_t)dys + v, n);
         vec    z = affine(value, load_tail(scale + k, n), load_tail(shift + k, n)), dz = choose(z > 0, d, slope * d);
         vec    rest = load_tail(b + k, n) * (value - load_tail(mean + k, n)) + load_tail(e + k, n);

@@ -1,8 +1,6 @@
 /* optimiser.c -- the update of the weights and the size of a gradient, over n consecutive values. Bound by memory. */
 #include "kernels/lines.h"
 
-typedef double vecd __attribute__((vector_size(8 * VL)));
-
 void NAME(sgd)(float *w, float *m, const float *g, size_t n, double lr, double momentum, double decay, bool nesterov,
                bool first)
 {
@@ -10,8 +8,9 @@ void NAME(sgd)(float *w, float *m, const float *g, size_t n, double lr, double m
   float rate = (float)lr, mu = (float)momentum, lambda = (float)decay;
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    size_t at = line_at(&l, 1, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    size_t length = line_length(&l, i);
+    size_t at = (size_t)i * LINE;
+    FOR_VECTORS(j, k, length)
     {
       float *wj = w + at + j, *mj = m + at + j;
       vec    old = load_tail(wj, (int)k), d = load_tail(g + at + j, (int)k) + lambda * old;
@@ -27,14 +26,16 @@ enum { CHUNKS = 64, CHUNK_LEAST = 16384 };
 
 static double squares(const float *x, size_t n)
 {
-  vecd   sum = {0};
+  halfd  sum[2] = {{0}};
   double total = 0;
   FOR_VECTORS(j, k, n)
   {
-    vecd v = __builtin_convertvector(load_tail(x + j, (int)k), vecd);
-    sum += v * v;
+    vec   v = load_tail(x + j, (int)k);
+    halfd low = widen(v, 0), high = widen(v, 1);
+    sum[0] += low * low;
+    sum[1] += high * high;
   }
-  for (int i = 0; i < VL; i++) total += sum[i];
+  for (int i = 0; i < VL / 2; i++) total += sum[0][i] + sum[1][i];
   return total;
 }
 
@@ -58,7 +59,8 @@ void NAME(scale)(float *x, float factor, size_t n)
   lines l = lines_of(n, 1, true);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float *p = x + line_at(&l, 1, i);
-    FOR_VECTORS(j, k, line_length(&l, i)) store_tail(p + j, load_tail(p + j, (int)k) * factor, (int)k);
+    size_t length = line_length(&l, i);
+    float *p = x + (size_t)i * LINE;
+    FOR_VECTORS(j, k, length) store_tail(p + j, load_tail(p + j, (int)k) * factor, (int)k);
   }
 }

@@ -26,10 +26,11 @@ static size_t pixel(const int size[3], int n, int d, int h, int w)
 }
 
 /* Runs the statement for each pixel `at` of the window `win` of sample n. */
-#define FOR_WINDOW(at)                                         \
-  for (int d_ = win.begin[0]; d_ < win.end[0]; d_++)           \
-    for (int h_ = win.begin[1]; h_ < win.end[1]; h_++)         \
-      for (size_t at = pixel(g->in, n, d_, h_, win.begin[2]), end_ = at + (size_t)(win.end[2] - win.begin[2]); at < end_; at++)
+#define FOR_WINDOW(at)                                                                                                 \
+  for (int d_ = win.begin[0]; d_ < win.end[0]; d_++)                                                                   \
+    for (int h_ = win.begin[1]; h_ < win.end[1]; h_++)                                                                 \
+      for (size_t at = pixel(g->in, n, d_, h_, win.begin[2]), end_ = at + (size_t)(win.end[2] - win.begin[2]);         \
+           at < end_; at++)
 
 #define FOR_OUTPUTS                                            \
   for (int d = 0; d < g->out[0]; d++)                          \

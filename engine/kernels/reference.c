@@ -191,7 +191,8 @@ static void affine_act(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb
   for (size_t r = 0; r < instances * sites; r++) {
     size_t k = r / sites * (size_t)c;
     for (int j = 0; j < c; j++)
-      y[r * (size_t)ys + (size_t)j] = act(x[r * (size_t)xs + (size_t)j] * scale[k + (size_t)j] + shift[k + (size_t)j], slope);
+      y[r * (size_t)ys + (size_t)j] =
+          act(x[r * (size_t)xs + (size_t)j] * scale[k + (size_t)j] + shift[k + (size_t)j], slope);
   }
 }
 
@@ -293,7 +294,8 @@ typedef struct pool_data {
 static void pool_sum_pair(const pair *p, void *what)
 {
   pool_data *a = what;
-  for (int j = 0; j < a->c; j++) a->to[p->out * (size_t)a->tos + (size_t)j] += a->from[p->in * (size_t)a->froms + (size_t)j];
+  for (int j = 0; j < a->c; j++)
+    a->to[p->out * (size_t)a->tos + (size_t)j] += a->from[p->in * (size_t)a->froms + (size_t)j];
   a->count++;
 }
 
@@ -307,7 +309,8 @@ static void pool_spread_pair(const pair *p, void *what)
 {
   pool_data *a = what;
   for (int j = 0; j < a->c; j++)
-    a->to[p->in * (size_t)a->tos + (size_t)j] += a->from[p->out * (size_t)a->froms + (size_t)j] * (1 / (ebb_real)a->count);
+    a->to[p->in * (size_t)a->tos + (size_t)j] +=
+        a->from[p->out * (size_t)a->froms + (size_t)j] * (1 / (ebb_real)a->count);
 }
 
 /* The first maximum; a NaN wins over numbers. `best` holds no pixel at first. */
@@ -411,7 +414,7 @@ static void note(ebbk_range *range, double magnitude)
   if (magnitude > range->worst) range->worst = magnitude;
 }
 
-/* round(x 2^EBB_FIXED_BITS), clamped to the range. *beyond: 0, or |x| if it is outside (inf for NaN, which becomes 0) */
+/* round(x 2^EBB_FIXED_BITS), clamped to the range. *beyond: 0, or |x| if outside (inf for NaN, which becomes 0) */
 static ebb_fixed quantise(ebb_real x, double *beyond)
 {
   const ebb_real limit = EBB_FIXED_ONE * EBB_FIXED_RANGE;
@@ -420,7 +423,8 @@ static ebb_fixed quantise(ebb_real x, double *beyond)
   if (v >= -limit && v < limit) return (ebb_fixed)llrint((double)v);
   *beyond = isnan(x) ? INFINITY : fabs((double)x);
   if (isnan(x)) return 0;
-  return x < 0 ? (ebb_fixed)-limit : (ebb_fixed)(limit * (1 - (sizeof(ebb_real) == 4 ? (ebb_real)0x1p-24 : (ebb_real)0x1p-53)));
+  return x < 0 ? (ebb_fixed)-limit
+               : (ebb_fixed)(limit * (1 - (sizeof(ebb_real) == 4 ? (ebb_real)0x1p-24 : (ebb_real)0x1p-53)));
 }
 
 static void fixed_from_real(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range)

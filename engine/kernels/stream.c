@@ -1,6 +1,6 @@
 /* stream.c -- the fixed-point stream: real values to the grid and back, exact addition and its inverse.
- * Owns: rounding (to nearest, ties to even), the clamp, what counts as out of range. One pass each, bound by memory: the
- * range is tested a vector at a time, and only a vector that leaves it is looked at value by value.
+ * Owns: rounding (to nearest, ties to even), the clamp, what counts as out of range. One pass each, bound by memory:
+ * the range is tested a vector at a time, and only a vector that leaves it is looked at value by value.
  *
  *   q(x) = round(x 2^20) for -2^31 <= x 2^20 < 2^31, else the nearest value of the range, 0 for NaN
  *   y += q(x) and y -= q(x) wrap modulo 2^32, so that the second undoes the first whatever the values */
@@ -72,10 +72,11 @@ void NAME(fixed_from_real)(int32_t *y, int ys, const float *x, int xs, size_t ro
   double   worst = 0;
 #pragma omp parallel for schedule(static) if (l.parallel) reduction(+ : count) reduction(max : worst)
   for (ptrdiff_t i = 0; i < l.count; i++) {
+    size_t n = line_length(&l, i);
     ebbk_range   seen = {0};
-    int32_t     *to = y + line_at(&l, ys, i);
-    const float *from = x + line_at(&l, xs, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    int32_t     *to = LINE_AT(y, ys);
+    const float *from = LINE_AT(x, xs);
+    FOR_VECTORS(j, k, n)
     {
       bool in;
       vec  v = load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE;
@@ -94,9 +95,10 @@ void NAME(real_from_fixed)(float *y, int ys, const int32_t *x, int xs, size_t ro
   lines l = lines_of(rows, c, ys == c && xs == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    float         *to = y + line_at(&l, ys, i);
-    const int32_t *from = x + line_at(&l, xs, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    size_t n = line_length(&l, i);
+    float         *to = LINE_AT(y, ys);
+    const int32_t *from = LINE_AT(x, xs);
+    FOR_VECTORS(j, k, n)
       store_tail(to + j, from_int(load_tail_int(from + j, (int)k)) * (1 / (float)EBB_FIXED_ONE), (int)k);
   }
 }
@@ -108,10 +110,11 @@ void NAME(fixed_add)(int32_t *y, int ys, const float *x, int xs, size_t rows, in
   double   worst = 0;
 #pragma omp parallel for schedule(static) if (l.parallel) reduction(+ : count) reduction(max : worst)
   for (ptrdiff_t i = 0; i < l.count; i++) {
+    size_t n = line_length(&l, i);
     ebbk_range   seen = {0};
-    int32_t     *to = y + line_at(&l, ys, i);
-    const float *from = x + line_at(&l, xs, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    int32_t     *to = LINE_AT(y, ys);
+    const float *from = LINE_AT(x, xs);
+    FOR_VECTORS(j, k, n)
     {
       bool in;
       vec  v = load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE;
@@ -131,9 +134,10 @@ void NAME(fixed_subtract)(int32_t *y, int ys, const float *x, int xs, size_t row
   lines l = lines_of(rows, c, ys == c && xs == c);
   PARALLEL_LINES
   for (ptrdiff_t i = 0; i < l.count; i++) {
-    int32_t     *to = y + line_at(&l, ys, i);
-    const float *from = x + line_at(&l, xs, i);
-    FOR_VECTORS(j, k, line_length(&l, i))
+    size_t n = line_length(&l, i);
+    int32_t     *to = LINE_AT(y, ys);
+    const float *from = LINE_AT(x, xs);
+    FOR_VECTORS(j, k, n)
     {
       bool in;
       veci q = quantise(load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE, &in);

@@ -31,11 +31,11 @@ typedef int32_t veci __attribute__((vector_size(4 * VL)));
 
 #define NOINLINE static __attribute__((noinline)) /* keeps a tile's registers to itself */
 
-/* Before a loop of at most 16 rounds over registers. */
+/* Before a loop of few rounds over registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 32")
 #endif
 
 /* A name of this instruction set: NAME(conv_forward) is ebbk_conv_forward_avx2. */
@@ -122,6 +122,13 @@ INLINE void store_tail_int(int32_t *p, veci v, int n)
   store_tail((float *)p, (vec)v, n);
 }
 
+/* Asks for the memory `ahead` values behind p, which need not exist: rows of a view have gaps between them, which
+ * defeat the processor's own foresight (2 to 3 times the speed on halves). A hint only. */
+INLINE void ask(const void *p, size_t ahead)
+{
+  __builtin_prefetch((const void *)((uintptr_t)p + ahead * sizeof(float)));
+}
+
 INLINE vec broadcast(float a)
 {
   return a - (vec){0}; /* a - 0 is a, also for -0 and NaN */
@@ -167,4 +174,25 @@ INLINE veci round_to_int(vec v)
 INLINE vec from_int(veci v)
 {
   return __builtin_convertvector(v, vec);
+}
+
+/* sum[0 .. VL - 1] += v in double; `sum` is aligned like a double. */
+typedef float  half __attribute__((vector_size(2 * VL)));
+typedef double halfd __attribute__((vector_size(4 * VL)));
+
+INLINE halfd widen(vec v, int part)
+{
+  half h;
+  memcpy(&h, (const char *)&v + part * (int)sizeof h, sizeof h);
+  return __builtin_convertvector(h, halfd);
+}
+
+INLINE void add_lanes(double *sum, vec v)
+{
+  for (int part = 0; part < 2; part++) {
+    halfd d;
+    memcpy(&d, sum + part * (VL / 2), sizeof d);
+    d += widen(v, part);
+    memcpy(sum + part * (VL / 2), &d, sizeof d);
+  }
 }

@@ -29,6 +29,17 @@ static void hexadecimal(char text[HEX], const uint8_t digest[DIGEST])
   for (int i = 0; i < DIGEST; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }
 
+/* The user block of what has been hashed: magic, digest, zeros. */
+static void make_block(char block[BLOCK], struct sha256_ctx *rest)
+{
+  uint8_t digest[DIGEST];
+  char    text[HEX];
+  sha256_digest(rest, DIGEST, digest);
+  hexadecimal(text, digest);
+  memset(block, 0, BLOCK);
+  snprintf(block, BLOCK, "%s%s\n", magic, text);
+}
+
 /* ---- layouts: in memory a convolution's taps come first, in the file PyTorch's (O, I, K...) ------------------- */
 static void to_file(ebb_real *out, const ebb_real *in, const ebb_param *p)
 {
@@ -206,19 +217,6 @@ static hid_t create_in_memory(void)
   return file;
 }
 
-/* The user block: magic, digest of the image, padding. */
-static void make_block(char block[BLOCK], const void *image, size_t size)
-{
-  struct sha256_ctx whole;
-  uint8_t           digest[DIGEST];
-  char              text[HEX];
-  sha256_init(&whole);
-  sha256_update(&whole, size, image);
-  sha256_digest(&whole, DIGEST, digest);
-  hexadecimal(text, digest);
-  memset(block, 0, BLOCK);
-  snprintf(block, BLOCK, "%s%s\n", magic, text);
-}
 
 ebb_status ebb_checkpoint_save(const char *path, const ebb_trainer *t, const char *config)
 {
@@ -240,7 +238,10 @@ ebb_status ebb_checkpoint_save(const char *path, const ebb_trainer *t, const cha
   if (status == EBB_OK) {
     char *image = ebb_pool_take(&pool, (size_t)size);
     H5Fget_file_image(w.file, image, (size_t)size);
-    make_block(block, image, (size_t)size);
+    struct sha256_ctx rest;
+    sha256_init(&rest);
+    sha256_update(&rest, (size_t)size, (const uint8_t *)image);
+    make_block(block, &rest);
     status = ebb_file_replace(path, (ebb_bytes_part[]){{block, BLOCK}, {image, (size_t)size}}, 2);
   }
   H5Fclose(w.file);
@@ -258,22 +259,21 @@ static ebb_status damaged(const char *path, const char *what)
 /* Is the file what was written? */
 static ebb_status verify(const char *path)
 {
-  struct sha256_ctx whole;
-  uint8_t           digest[DIGEST], bytes[65536];
-  char              block[BLOCK + 1] = {0}, text[HEX];
+  struct sha256_ctx rest;
+  uint8_t           bytes[65536];
+  char              block[BLOCK], expected[BLOCK];
   FILE             *f = fopen(path, "rb");
   if (!f) return ebb_fail(EBB_NOINPUT, "%s: the checkpoint cannot be read: %s\nhint: check the path", path, strerror(errno));
-  sha256_init(&whole);
+  sha256_init(&rest);
   size_t n = fread(block, 1, BLOCK, f);
   bool   ours = n == BLOCK && memcmp(block, magic, sizeof magic - 1) == 0;
-  while (ours && (n = fread(bytes, 1, sizeof bytes, f)) > 0) sha256_update(&whole, n, bytes);
+  while (ours && (n = fread(bytes, 1, sizeof bytes, f)) > 0) sha256_update(&rest, n, bytes);
   fclose(f);
   if (!ours)
     return ebb_fail(EBB_DATA, "%s: expected a checkpoint of ebb, found something else\nhint: checkpoints are called "
                     "checkpoint_last.h5 and checkpoint_best.h5", path);
-  sha256_digest(&whole, DIGEST, digest);
-  hexadecimal(text, digest);
-  if (memcmp(block + sizeof magic - 1, text, HEX - 1) != 0)
+  make_block(expected, &rest);
+  if (memcmp(block, expected, BLOCK) != 0)
     return damaged(path, "the content does not have the checksum it was written with: it is truncated or changed");
   return EBB_OK;
 }

@@ -3,10 +3,12 @@
 
 #include <math.h>
 
-/* How many classes score higher than the label's; of equal scores the lower class goes first. */
+/* How many classes score higher than the label's; of equal scores the lower class goes first, and a score that is no
+ * number goes last. */
 static int rank_of(const ebb_real *scores, int classes, int label)
 {
   int rank = 0;
+  if (isnan(scores[label])) return classes;
   for (int k = 0; k < classes; k++) rank += scores[k] > scores[label] || (scores[k] == scores[label] && k < label);
   return rank;
 }

@@ -23,8 +23,10 @@ void ebb_optim_step(const ebb_train_options *o, const ebb_model *m, ebb_real *we
   for (const ebb_param *p = m->params; p; p = p->next) {
     if (p->kind != EBB_WEIGHT) continue;
     double    decay = p->decay || o->decay_all ? o->decay : 0;
-    ebb_real *momentum = o->momentum > 0 ? momenta + p->offset : NULL;
-    ebbk->sgd(weights + p->offset, momentum, grads + p->offset, p->count, lr, o->momentum, decay, o->nesterov, first);
+    ebb_real *gradient = grads + p->offset;
+    ebb_real *momentum = o->momentum > 0 ? momenta + p->offset : gradient; /* without momentum m is g, and g is done with */
+    ebbk->sgd(weights + p->offset, momentum, gradient, p->count, lr, o->momentum, decay, o->nesterov,
+              first || o->momentum == 0);
   }
   memset(grads, 0, m->weights * sizeof *grads);
 }

@@ -107,8 +107,7 @@ static void train(bench *t)
 }
 
 #define EACH_CASE(t, policy)                                              \
-  const char *name = ebb_catalogue_at((size_t)_i / SHAPES)->name;         \
-  bench       t;                                                          \
+  bench t;                                                                \
   if (!bench_open(&t, (size_t)_i / SHAPES, shapes[_i % SHAPES], policy)) return;
 
 /* ---- in every precision ------------------------------------------------------------------------------------- */
@@ -116,13 +115,13 @@ START_TEST(forward_fits_its_shape_and_repeats)
 {
   EACH_CASE(t, EBB_STORE)
   ebb_view y = forward(&t);
-  ck_assert_msg(ebb_shape_equal(y.s, t.ys), "%s", name);
+  ck_assert_msg(ebb_shape_equal(y.s, t.ys), "%s", t.model.name);
   ebb_release(&t.work.run);
   ebb_real *first = reals(&t, ebb_count(t.ys), 0);
   memcpy(first, t.y, ebb_bytes(t.ys));
   forward(&t);
   ebb_release(&t.work.run);
-  ck_assert_msg(memcmp(first, t.y, ebb_bytes(t.ys)) == 0, "%s: two forwards differ", name);
+  ck_assert_msg(memcmp(first, t.y, ebb_bytes(t.ys)) == 0, "%s: two forwards differ", t.model.name);
   bench_close(&t);
 }
 END_TEST
@@ -136,7 +135,7 @@ START_TEST(peak_is_the_plan)
     t.work.run.pass = EBB_EVAL;
     ebb_forward(&t.work.run, &t.model, ebb_view_of(t.x, t.xs), &y);
     ebb_release(&t.work.run);
-    ck_assert_msg(ebb_workspace_peak(&t.work, 0) == t.plan.peak, "%s, %s: peak %zu, plan %zu", name,
+    ck_assert_msg(ebb_workspace_peak(&t.work, 0) == t.plan.peak, "%s, %s: peak %zu, plan %zu", t.model.name,
                   ebb_policy_names[policy], ebb_workspace_peak(&t.work, 0), t.plan.peak);
     bench_close(&t);
   }
@@ -149,16 +148,16 @@ START_TEST(gradients_are_not_zero)
   size_t nonzero = 0;
   train(&t);
   for (size_t i = 0; i < ebb_count(t.xs); i++) nonzero += t.dx[i] != 0;
-  if (strcmp(name, "instance_norm") == 0 && ebb_sites(t.xs) == (size_t)t.xs.n) { /* one value is its own mean */
+  if (strcmp(t.model.name, "instance_norm") == 0 && ebb_sites(t.xs) == (size_t)t.xs.n) { /* one value is its own mean */
     bench_close(&t);
     return;
   }
-  ck_assert_msg(nonzero > 0, "%s: dx is zero", name);
+  ck_assert_msg(nonzero > 0, "%s: dx is zero", t.model.name);
   for (const ebb_param *p = t.model.params; p; p = p->next) {
     if (p->kind != EBB_WEIGHT) continue;
     nonzero = 0;
     for (size_t i = 0; i < p->count; i++) nonzero += t.work.grads[p->offset + i] != 0;
-    ck_assert_msg(nonzero > 0, "%s: gradient of %s is zero", name, p->name);
+    ck_assert_msg(nonzero > 0, "%s: gradient of %s is zero", t.model.name, p->name);
   }
   bench_close(&t);
 }
@@ -204,7 +203,6 @@ static void compare(bench *t, ebb_real *values, const ebb_real *grads, size_t co
 START_TEST(gradients_match_differences)
 {
   EACH_CASE(t, EBB_REVERSE)
-  (void)name;
   train(&t);
   ebb_real *grads = reals(&t, t.model.weights, 0), *dx = reals(&t, ebb_count(t.xs), 0);
   memcpy(grads, t.work.grads, t.model.weights * sizeof *grads);
@@ -231,12 +229,10 @@ static void same_bits(const bench *a, const bench *b, const char *what)
 START_TEST(policies_give_the_same_bits)
 {
   EACH_CASE(store, EBB_STORE)
-  (void)name;
   train(&store);
   for (int policy = 0; policy < EBB_POLICIES; policy++) {
     EACH_CASE(t, (ebb_policy)policy)
-    (void)name;
-    train(&t);
+      train(&t);
     same_bits(&store, &t, ebb_policy_names[policy]);
     bench_close(&t);
   }
@@ -247,14 +243,12 @@ END_TEST
 START_TEST(threads_give_the_same_bits)
 {
   EACH_CASE(one, EBB_REVERSE)
-  (void)name;
   ebb_threads_set(1);
   train(&one);
   for (int threads = 2; threads <= 3; threads++) {
     ebb_threads_set(threads);
     EACH_CASE(t, EBB_REVERSE)
-    (void)name;
-    train(&t);
+      train(&t);
     same_bits(&one, &t, "on more threads");
     bench_close(&t);
   }
@@ -284,22 +278,22 @@ START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
 
   memcpy(z.p, x.p, bytes);
   ebb_forward_layer(t.layer, r, z, z);
-  ck_assert_msg(memcmp(z.p, x.p, bytes) != 0, "%s does nothing", name);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) != 0, "%s does nothing", t.model.name);
   ebb_inverse_layer(t.layer, r, z);
-  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: the inverse is not exact", name);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: the inverse is not exact", t.model.name);
   ebb_inverse_layer(t.layer, r, z);
   ebb_forward_layer(t.layer, r, z, z);
-  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: forward does not undo the inverse", name);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: forward does not undo the inverse", t.model.name);
 
   ebb_forward_layer(t.layer, r, z, z);
   memset(t.work.grads, 0, weights);
   ebb_reverse_layer(t.layer, r, z, dz);
-  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: reverse does not reconstruct", name);
+  ck_assert_msg(memcmp(z.p, x.p, bytes) == 0, "%s: reverse does not reconstruct", t.model.name);
   memcpy(grads, t.work.grads, weights);
   memset(t.work.grads, 0, weights);
   ebb_backward_layer(t.layer, r, x, dy, dy);
-  ck_assert_msg(memcmp(dy.p, dz.p, bytes) == 0, "%s: reverse and backward differ in dx", name);
-  ck_assert_msg(memcmp(grads, t.work.grads, weights) == 0, "%s: reverse and backward differ in gradients", name);
+  ck_assert_msg(memcmp(dy.p, dz.p, bytes) == 0, "%s: reverse and backward differ in dx", t.model.name);
+  ck_assert_msg(memcmp(grads, t.work.grads, weights) == 0, "%s: reverse and backward differ in gradients", t.model.name);
   bench_close(&t);
 }
 END_TEST
@@ -339,16 +333,16 @@ START_TEST(layers_write_only_their_views)
   r->keep = EBB_KEEP_NONE;
   ebb_forward_layer(t.layer, r, x, y);
   ebb_backward_layer(t.layer, r, x, dy, dx);
-  gaps_untouched(x, name);
-  gaps_untouched(y, name);
-  gaps_untouched(dy, name);
-  gaps_untouched(dx, name);
+  gaps_untouched(x, t.model.name);
+  gaps_untouched(y, t.model.name);
+  gaps_untouched(dy, t.model.name);
+  gaps_untouched(dx, t.model.name);
   for (size_t i = 0; i < ebb_sites(out); i++)
     ck_assert_msg(memcmp((ebb_real *)y.p + i * (size_t)y.stride, t.y + i * (size_t)out.c,
-                         (size_t)out.c * sizeof(ebb_real)) == 0, "%s: strides change the result", name);
+                         (size_t)out.c * sizeof(ebb_real)) == 0, "%s: strides change the result", t.model.name);
   for (size_t i = 0; i < ebb_sites(t.xs); i++)
     ck_assert_msg(memcmp((ebb_real *)dx.p + i * (size_t)dx.stride, t.dx + i * (size_t)t.xs.c,
-                         (size_t)t.xs.c * sizeof(ebb_real)) == 0, "%s: strides change dx", name);
+                         (size_t)t.xs.c * sizeof(ebb_real)) == 0, "%s: strides change dx", t.model.name);
   bench_close(&t);
 }
 END_TEST

@@ -910,6 +910,38 @@ START_TEST(nan_stops_the_step_and_spares_the_weights)
 }
 END_TEST
 
+static void fill(ebb_trainer *t, const char *name, double value)
+{
+  const ebb_param *p = param_named(t->model, name);
+  for (size_t i = 0; i < p->count; i++) t->work.weights[p->offset + i] = (ebb_real)value;
+}
+
+/* A loss that is finite while a gradient is not: tiny weights between a large input and a huge output. */
+START_TEST(a_gradient_that_overflows_stops_the_step_too)
+{
+  ebb_model         m = plain_network();
+  ebb_train_options o = standard();
+  ebb_trainer       t;
+  ebb_metrics       k = {0};
+  memory            s = memory_of(true, BATCH, SAMPLES);
+  const ebb_param  *last = param_named(&m, "linear.weight");
+  trainer_of(&t, &m, &o, EBB_REVERSE);
+  fill(&t, "conv1.bias", 1e6);
+  fill(&t, "conv2.weight", 1e-37);
+  fill(&t, "conv2.bias", 0);
+  for (size_t i = 0; i < last->count; i++) t.work.weights[last->offset + i] = (ebb_real)(1e33 * (double)(i / 10));
+  snapshot before = snapshot_of(&t);
+  fails(ebb_trainer_step(&t, &s.base, &k), EBB_SOFTWARE, "conv2.weight");
+  ck_assert(isfinite(ebb_metrics_loss(&k)));
+  ck_assert_mem_eq(t.work.weights, before.weights, m.weights * sizeof(ebb_real));
+  ck_assert_uint_eq(t.step, 0);
+  ebb_pool_clear(&before.pool);
+  ebb_trainer_destroy(&t);
+  s.base.ops->close(&s.base);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
 START_TEST(a_rate_that_is_too_high_stops_the_run)
 {
   ebb_model         m = plain_network();
@@ -1493,6 +1525,7 @@ static TCase *steps_case(void)
   tcase_add_test(c, what_cannot_be_trained_is_refused_before_it_begins);
   tcase_add_test(c, epochs_become_steps);
   tcase_add_test(c, nan_stops_the_step_and_spares_the_weights);
+  tcase_add_test(c, a_gradient_that_overflows_stops_the_step_too);
   tcase_add_test(c, a_rate_that_is_too_high_stops_the_run);
   tcase_add_test(c, leaving_the_streams_range_is_told_with_the_layer);
   tcase_add_test(c, nan_in_a_stream_is_told_too);

@@ -1,0 +1,380 @@
+#!/usr/bin/python3
+"""test_torch.py -- the oracle: PyTorch computes what the engine computed.
+
+The networks are written here anew, as plain modules that autograd differentiates, after the papers and the description of
+the RevNet authors' code and MemCNN's; they share nothing with the engine but the names of their parameters. `golden` writes
+what the engine makes of random images (golden.c); here it is compared with the same in float64, so that what differs is the
+engine's own rounding; PyTorch's in float32 stands beside it.
+
+Bounds: logits 1e-5 and gradients 1e-4, each relative to the largest entry of its tensor; running statistics 1e-5;
+weights after three steps of SGD 1e-5.
+usage: test_torch.py PATH/TO/golden [CASE ...]
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+SKIPPED = 77
+try:
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+except ImportError:
+    print("SKIP: python3-torch is not installed (scripts/setup --peers)")
+    sys.exit(SKIPPED)
+try:
+    import h5py
+except ImportError:
+    print("SKIP: python3-h5py is not installed (scripts/setup --peers)")
+    sys.exit(SKIPPED)
+
+LOGITS, GRADIENTS, STATISTICS, WEIGHTS = 1e-5, 1e-4, 1e-5, 1e-5
+
+
+# ---- networks -----------------------------------------------------------------------------------------------------------
+class Details:
+    """Where the RevNet authors' code and MemCNN differ."""
+
+    def __init__(self, variant, bottleneck):
+        self.memcnn = variant == "memcnn"
+        self.bottleneck = bottleneck
+
+    def norm(self, channels):
+        return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1) if self.memcnn else \
+            nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+NEAREST = []
+
+
+def relu(x):
+    """Notes how near a value comes to the kink. There the derivative jumps, and rounding decides on which side one is: one
+    value on the other side changes gradients by 1e-4 to 1e-2, in PyTorch's float32 as well."""
+    if torch.is_grad_enabled():
+        NEAREST.append(x.detach().abs().min().item())
+    return F.relu(x)
+
+
+def conv(inputs, outputs, kernel, stride=1):
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+
+
+class Path(nn.Module):
+    """[BN-ReLU]-3x3-BN-ReLU-3x3, or [BN-ReLU]-1x1-BN-ReLU-3x3-BN-ReLU-1x1 with a quarter of the width inside."""
+
+    def __init__(self, d, inputs, outputs, stride, first_norm):
+        super().__init__()
+        self.norm1 = d.norm(inputs) if first_norm else None
+        if d.bottleneck:
+            inner = outputs // 4
+            self.conv1 = conv(inputs, inner, 1, 1 if d.memcnn else stride)
+            self.norm2 = d.norm(inner)
+            self.conv2 = conv(inner, inner, 3, stride if d.memcnn else 1)
+            self.norm3 = d.norm(inner)
+            self.conv3 = conv(inner, outputs, 1)
+        else:
+            self.conv1 = conv(inputs, outputs, 3, stride)
+            self.norm2 = d.norm(outputs)
+            self.conv2 = conv(outputs, outputs, 3)
+            self.conv3 = None
+
+    def forward(self, x):
+        if self.norm1:
+            x = relu(self.norm1(x))
+        x = self.conv2(relu(self.norm2(self.conv1(x))))
+        return self.conv3(relu(self.norm3(x))) if self.conv3 else x
+
+
+class Projection(nn.Module):
+    """A strided 1x1 convolution; MemCNN's with batch norm."""
+
+    def __init__(self, d, inputs, outputs, stride):
+        super().__init__()
+        self.conv = conv(inputs, outputs, 1, stride)
+        self.norm = d.norm(outputs) if d.memcnn else None
+
+    def forward(self, x):
+        return self.norm(self.conv(x)) if self.norm else self.conv(x)
+
+
+class Widen(nn.Module):
+    """The authors' shortcut without parameters: mean pool, then zero channels equally on both sides."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.stride, self.pad = stride, (outputs - inputs) // 2
+
+    def forward(self, x):
+        x = F.avg_pool2d(x, self.stride) if self.stride > 1 else x
+        return F.pad(x, (0, 0, 0, 0, self.pad, self.pad))
+
+
+def shortcut(d, inputs, outputs, stride):
+    return Projection(d, inputs, outputs, stride) if d.bottleneck else Widen(inputs, outputs, stride)
+
+
+class Coupled(nn.Module):
+    """y1 = A(x1) + F(x2), y2 = B(x2) + G(y1); A and B are the identity where the shape stays."""
+
+    def __init__(self, d, inputs, outputs, stride, after_stem):
+        super().__init__()
+        changes = stride != 1 or inputs != outputs
+        self.a = shortcut(d, inputs // 2, outputs // 2, stride) if changes else nn.Identity()
+        self.b = shortcut(d, inputs // 2, outputs // 2, stride) if changes else nn.Identity()
+        self.f = Path(d, inputs // 2, outputs // 2, stride, first_norm=not after_stem)
+        self.g = Path(d, outputs // 2, outputs // 2, 1, first_norm=not (after_stem and d.memcnn))
+
+    def forward(self, x):
+        x1, x2 = x.chunk(2, 1)
+        y1 = self.a(x1) + self.f(x2)
+        return torch.cat((y1, self.b(x2) + self.g(y1)), 1)
+
+
+class Residual(nn.Module):
+    """y = A(x) + F(x)."""
+
+    def __init__(self, d, inputs, outputs, stride, after_stem, projected):
+        super().__init__()
+        self.a = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.a = Projection(d, inputs, outputs, stride) if projected else Widen(inputs, outputs, stride)
+        self.f = Path(d, inputs, outputs, stride, first_norm=not after_stem)
+
+    def forward(self, x):
+        return self.a(x) + self.f(x)
+
+
+class Network(nn.Module):
+    def __init__(self, d, reversible, units, widths, classes=10):
+        super().__init__()
+        self.stem = nn.Sequential()
+        self.stem.add_module("conv", conv(3, widths[0], 3))
+        self.stem.add_module("norm", d.norm(widths[0]))
+        self.stages = []
+        for number, count in enumerate(units):
+            stage = nn.Module()
+            for i in range(count):
+                inputs = widths[number] if i == 0 else widths[number + 1]
+                stride = 2 if number > 0 and i == 0 else 1
+                stage.add_module(str(i), self.unit(d, reversible, inputs, widths[number + 1], stride, number == i == 0))
+            self.add_module("stage%d" % (number + 1), stage)
+            self.stages.append(list(stage.children()))
+        self.head = nn.Sequential()
+        self.head.add_module("norm", d.norm(widths[-1]))
+        self.head.add_module("linear", nn.Linear(widths[-1], classes))
+
+    @staticmethod
+    def unit(d, reversible, inputs, outputs, stride, after_stem):
+        changes = stride != 1 or inputs != outputs
+        if reversible and not (d.memcnn and changes):
+            return Coupled(d, inputs, outputs, stride, after_stem)
+        return Residual(d, inputs, outputs, stride, after_stem, projected=d.memcnn or d.bottleneck)
+
+    def forward(self, x):
+        x = relu(self.stem(x))
+        for stage in self.stages:
+            for unit in stage:
+                x = unit(x)
+        return self.head.linear(relu(self.head.norm(x)).mean((2, 3)))
+
+
+class Stack(nn.Module):
+    """3x3, then couplings of BN-ReLU-3x3 on halves."""
+
+    class Half(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(channels)
+            self.conv = conv(channels, channels, 3)
+
+        def forward(self, x):
+            return self.conv(relu(self.norm(x)))
+
+    def __init__(self, depth, width=64, classes=10):
+        super().__init__()
+        self.depth = depth
+        self.stem = conv(3, width, 3)
+        for i in range(depth):
+            block = nn.Module()
+            block.f, block.g = Stack.Half(width // 2), Stack.Half(width // 2)
+            self.add_module("block%d" % i, block)
+        self.head = nn.Sequential()
+        self.head.add_module("norm", nn.BatchNorm2d(width))
+        self.head.add_module("linear", nn.Linear(width, classes))
+
+    def forward(self, x):
+        x1, x2 = self.stem(x).chunk(2, 1)
+        for i in range(self.depth):
+            block = getattr(self, "block%d" % i)
+            x1 = x1 + block.f(x2)
+            x2 = x2 + block.g(x1)
+        return self.head.linear(relu(self.head.norm(torch.cat((x1, x2), 1))).mean((2, 3)))
+
+
+# ---- cases: network, its own options, options of training ---------------------------------------------------------------
+BASIC, WIDE = [32, 32, 64, 112], [32, 64, 128, 256]
+
+
+def case(network, variant, widths, **train):
+    return network, variant, widths, train
+
+
+# Seeds are such that no value comes nearer to a kink than rounding could carry it across (see `relu`).
+CASES = {
+    "revnet-memcnn": case("revnet-38", "memcnn", BASIC, seed=30, momentum=0.9, decay=2e-4),
+    "revnet-authors": case("revnet-38", "authors", BASIC, seed=42, momentum=0.9, nesterov=True, decay=1e-2),
+    "revnet-bottleneck-memcnn": case("revnet-164", "memcnn", WIDE, seed=18, momentum=0.9, decay=1e-2, decay_all=True),
+    "revnet-bottleneck-authors": case("revnet-164", "authors", WIDE, seed=29, momentum=0.9, smoothing=0.1),
+    "resnet-memcnn": case("resnet-32", "memcnn", [16, 16, 32, 64], seed=12, momentum=0.9, nesterov=True, smoothing=0.1),
+    "resnet-authors": case("resnet-32", "authors", [16, 16, 32, 64], seed=1, momentum=0.5, clip=0.5),
+    "resnet-bottleneck-memcnn": case("resnet-164", "memcnn", [16, 64, 128, 256], seed=48, momentum=0.9, decay=1e-2),
+    "resnet-bottleneck-authors": case("resnet-164", "authors", [16, 64, 128, 256], seed=2, momentum=0.9, nesterov=True),
+    "stack": case("stack", None, [64], seed=6, momentum=0.9),
+}
+UNITS, DEPTH, LR = [2, 2, 2], 6, 0.02
+
+
+def make(network, variant, widths):
+    if network == "stack":
+        return Stack(DEPTH)
+    return Network(Details(variant, "164" in network), network.startswith("revnet"), UNITS, widths)
+
+
+def words(network, variant, widths, train):
+    own = ["depth=%d" % DEPTH] if network == "stack" else \
+        ["variant=" + variant, "units=" + ",".join(map(str, UNITS)), "widths=" + ",".join(map(str, widths))]
+    return own + ["train.lr=%g" % LR, "train.decay=%g" % train.get("decay", 0)] + \
+        ["train.%s=%s" % (k, str(v).lower()) for k, v in train.items() if k != "decay"]
+
+
+# ---- the oracle's side -----------------------------------------------------------------------------------------------------
+def tensors(group):
+    return {name: torch.from_numpy(group[name][()]) for name in group}
+
+
+def load(model, values):
+    own = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    if set(own) != set(values):
+        raise SystemExit("names differ: %s" % sorted(set(own) ^ set(values)))
+    model.load_state_dict(values, strict=False)
+
+
+def optimizer_of(model, train):
+    decay = train.get("decay", 0)
+    kernels = [p for p in model.parameters() if p.dim() > 1 or train.get("decay_all")]
+    others = [p for p in model.parameters() if not (p.dim() > 1 or train.get("decay_all"))]
+    groups = [{"params": kernels, "weight_decay": decay}] + ([{"params": others, "weight_decay": 0}] if others else [])
+    return torch.optim.SGD(groups, lr=LR, momentum=train["momentum"], nesterov=train.get("nesterov", False))
+
+
+def evaluate(model, x):
+    model.eval()
+    with torch.no_grad():
+        y = model(x)
+    model.train()
+    return y
+
+
+def statistics(model):
+    return {k: v.clone() for k, v in model.named_buffers() if not k.endswith("num_batches_tracked")}
+
+
+def compute(model, file, train, precision):
+    """Everything golden.c writes, by autograd."""
+    model.to(precision)
+    load(model, tensors(file["model"]))
+    model.train()
+    x = torch.from_numpy(file["input"][()]).to(precision).permute(0, 1, 4, 2, 3).contiguous()
+    labels = torch.from_numpy(file["labels"][()]).long()
+    loss_of = nn.CrossEntropyLoss(label_smoothing=train.get("smoothing", 0))
+    optimizer, out = optimizer_of(model, train), {}
+    for k in range(len(x)):
+        optimizer.zero_grad()
+        y = model(x[k])
+        loss = loss_of(y, labels[k])
+        loss.backward()
+        if k == 0:
+            out.update({"logits": y.detach(), "loss": loss.detach().reshape(1), "eval_logits": evaluate(model, x[0])})
+            out.update({"gradients/" + n: p.grad.clone() for n, p in model.named_parameters()})
+            out.update({"state/" + n: v for n, v in statistics(model).items()})
+        if "clip" in train:
+            nn.utils.clip_grad_norm_(model.parameters(), train["clip"])
+        optimizer.step()
+    out.update({"trained/" + n: p.detach().clone() for n, p in model.named_parameters()})
+    out.update({"trained/" + n: v for n, v in statistics(model).items()})
+    out["trained_eval_logits"] = evaluate(model, x[0])
+    return out
+
+
+# ---- comparing ----------------------------------------------------------------------------------------------------------------
+def bound(name):
+    if name.startswith("gradients/"):
+        return GRADIENTS
+    if "running_" in name:
+        return STATISTICS
+    return WEIGHTS if name.startswith("trained/") else LOGITS
+
+
+def kind(name):
+    return "running statistics" if "running_" in name else name.split("/")[0]
+
+
+def error(found, expected, scale):
+    return (found.double() - expected).abs().max().item() / scale
+
+
+def scales(oracle):
+    """The largest entry of each tensor. Where the oracle has zero but for rounding (the bias of a norm that another norm
+    follows, and centres again, has no gradient), the largest of all tensors of its group, over 100."""
+    own = {name: v.abs().max().item() for name, v in oracle.items()}
+    group = {}
+    for name, largest in own.items():
+        group[name.split("/")[0]] = max(largest, group.get(name.split("/")[0], 0))
+    return {n: v if v > 1e-10 * group[n.split("/")[0]] else 1e-2 * group[n.split("/")[0]] for n, v in own.items()}
+
+
+def compare(file, oracle, single):
+    """Prints the worst of each kind, with PyTorch's own in float32; returns what is out of bounds."""
+    worst, missed, scale = {}, [], scales(oracle)
+    for name, expected in oracle.items():
+        e, own = (error(v, expected, scale[name]) for v in (torch.from_numpy(file[name][()]), single[name]))
+        if not e <= bound(name):
+            missed.append("%s: %.2e, allowed %.0e" % (name, e, bound(name)))
+        k = worst.setdefault(kind(name), [0, 0, ""])
+        if not e <= k[0]:
+            k[0], k[2] = e, name
+        k[1] = max(k[1], own)
+    for k, (e, own, name) in worst.items():
+        print("  %-20s %.1e (PyTorch in float32: %.1e)%s" % (k, e, own, "  " + name if "/" in name else ""))
+    return missed
+
+
+def run(golden, name, folder):
+    network, variant, widths, train = CASES[name]
+    path = os.path.join(folder, name + ".h5")
+    subprocess.run([golden, path, network] + words(network, variant, widths, train), check=True)
+    print("%s %s" % (name, train))
+    with h5py.File(path, "r") as file:
+        NEAREST.clear()
+        oracle = compute(make(network, variant, widths), file, train, torch.float64)
+        print("  %-20s %.1e" % ("nearest to a kink", min(NEAREST)))
+        single = compute(make(network, variant, widths), file, train, torch.float32)
+        return [name + ": " + text for text in compare(file, oracle, single)]
+
+
+def main():
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__.rsplit("\n", 2)[1])
+    torch.set_num_threads(2)
+    missed = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sys.argv[2:] or CASES:
+            missed += run(sys.argv[1], name, folder)
+    for text in missed:
+        print("OUT OF BOUNDS " + text)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

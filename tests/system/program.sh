@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# program.sh -- every verb answers, its help and its JSON are there, and the modes agree.
+# usage: program.sh EBB MAKE_DATA
+EBB=$(realpath "$1") MAKE_DATA=$(realpath "$2")
+# shellcheck source=tests/system/helpers.bash
+source "$(dirname "${BASH_SOURCE[0]}")/helpers.bash"
+"$MAKE_DATA" good good.h5 || exit 1
+
+says() { # WORD COMMAND...: succeeds if the command does, and its standard output has WORD
+  local word=$1 text
+  shift
+  if text=$("$@") && grep -qF -- "$word" <<< "$text"; then return 0; fi
+  printf '%s\n' "$text" | head -40
+  return 1
+}
+
+check '--help' says 'ebb train' "$EBB" --help
+check '--version' says 'hdf5' "$EBB" --version
+for verb in train eval plan profile audit check convert layers models; do
+  check "$verb --help" says "Usage: ebb $verb" "$EBB" $verb --help
+done
+for key in train.batch train.lr data.pad run.backward model.name; do check "train --help has $key" says "$key=" "$EBB" train --help; done
+
+tiny=(stack model.depth=2 model.width=8 data.shape=8x8x1 train.batch=4 train.threads=1)
+check 'layers' says coupling "$EBB" layers
+check 'layers --json' says '"reversible": true' "$EBB" layers --json
+check 'models' says revnet-110 "$EBB" models
+check 'models NAME' says model.variant= "$EBB" models revnet-110
+check 'models --json' says '"default"' "$EBB" models --json
+check 'check' says 'ready for training' "$EBB" check good.h5
+check 'check --json' says '"status": 0' "$EBB" check --json good.h5
+check 'plan' says peak "$EBB" plan "${tiny[@]}"
+check 'plan --json' says '"scratch"' "$EBB" plan --json "${tiny[@]}"
+check 'plan counts MemCNN parameters' says '"parameters": 1854890' "$EBB" plan --json revnet-110 model.variant=memcnn
+for preset in demo revnet-38 revnet-110 revnet-164 resnet-32 resnet-110 resnet-164 stack revnet-38-fashion resnet-32-fashion; do
+  check "preset $preset" says '"peak"' "$EBB" plan --json $preset
+done
+
+# ---- the same bits and the planned bytes, under every mode
+"$EBB" profile --json --steps=2 "${tiny[@]}" > profile.json 2> said
+verdict $? 'profile --json' "$(cat said)"
+[ "$(grep -c '"weights_bits_equal_to_store": true' profile.json)" -eq 3 ]
+verdict $? 'profile: bits equal under three modes' "$(cat profile.json)"
+awk -F'[:,]' '/peak_bytes/ {peak = $2} /planned_bytes/ {if (peak + 0 != $2 + 0) exit 1; n++} END {if (n != 3) exit 1}' profile.json
+verdict $? 'profile: observed peak = planned peak' "$(cat profile.json)"
+! grep '"reconstruction_max_error"' profile.json | grep -vq ': 0.0,'
+verdict $? 'profile: reconstruction is exact' "$(cat profile.json)"
+check 'profile as a table' says 'ratio to store' "$EBB" profile --steps=1 --csv=p.csv "${tiny[@]}"
+check 'profile --csv' grep -q '^reverse,' p.csv
+check 'audit' says 'audit passed' "$EBB" audit --entries=4 "${tiny[@]}"
+check 'audit --json' says '"passed": true' "$EBB" audit --json --entries=2 "${tiny[@]}"
+
+# ---- train, eval; the same weights under every mode and number of threads
+options=(stack model.depth=2 model.width=8 data.train=good.h5 train.batch=16 train.epochs=3 train.lr=0.05 train.log_every=10)
+for mode in reverse store checkpoint; do
+  check "train by $mode" "$EBB" train "${options[@]}" run.backward=$mode out=$mode
+done
+for mode in store checkpoint; do
+  check "log of $mode = log of reverse" diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- $mode/log.csv)
+done
+check 'train on 3 threads' "$EBB" train "${options[@]}" train.threads=3 out=three
+check 'log on 3 threads = log' diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- three/log.csv)
+check 'eval' says accuracy "$EBB" eval reverse/checkpoint_last.h5
+check 'eval --json' says '"samples": 64' "$EBB" eval --json reverse/checkpoint_best.h5
+check 'eval --split=train' says '"samples": 640' "$EBB" eval --json --split=train reverse/checkpoint_best.h5
+check 'the resolved configuration trains again' "$EBB" train reverse/config.yaml out=again
+check 'and gives the same log' diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- again/log.csv)
+awk -F, 'NR > 1 && $9 != "" {best = $9} END {exit !(best > 0.9)}' reverse/log.csv
+verdict $? 'it learns' "$(cat reverse/log.csv)"
+if command -v gnuplot > /dev/null; then check 'curves.png' test -s reverse/curves.png; else skip 'curves.png' 'gnuplot is not installed'; fi
+if [ -d /usr/share/datasets/fashion-mnist ]; then
+  f=/usr/share/datasets/fashion-mnist
+  check 'convert idx' "$EBB" convert idx $f/t10k-images-idx3-ubyte.gz $f/t10k-labels-idx1-ubyte.gz fashion.h5
+  check 'and check it' says '10000 samples' "$EBB" check fashion.h5
+else
+  skip 'convert idx' 'dataset-fashion-mnist is not installed'
+fi
+finish
