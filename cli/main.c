@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/threads.h"
 #include "config.h"
 #include "kernels/kernels.h"
 #include "verb.h"
@@ -181,6 +182,7 @@ static int finish(int code)
 
 int main(int argc, char **argv)
 {
+  ebb_threads_settle(argv);
   ebb_data_init();
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN); /* a full disk is reported by write(), not by death */

@@ -44,7 +44,7 @@ ebb_status ebb_arena_create(ebb_arena *a, const char *name, size_t size)
 
 void ebb_arena_create_dry(ebb_arena *a, const char *name)
 {
-  *a = (ebb_arena){.name = name, .base = (char *)((size_t)1 << 32), .size = (size_t)1 << 46, .dry = true};
+  *a = (ebb_arena){.name = name, .base = (char *)((size_t)1 << 32), .size = (size_t)1 << 62, .dry = true};
 }
 
 void ebb_arena_destroy(ebb_arena *a)

@@ -7,3 +7,8 @@
 #define EBB_THREADS_MOST 256
 void ebb_threads_set(int count);
 int  ebb_threads(void);
+
+/* First thing in main(): lets threads that wait for each other sleep after some microseconds instead of milliseconds of
+ * spinning, which on a machine with other work to do costs a multiple of the time. The OpenMP runtime reads this from the
+ * environment before main() begins, so the program starts itself once more; a user's own setting is left alone. */
+void ebb_threads_settle(char **argv);

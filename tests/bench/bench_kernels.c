@@ -26,8 +26,8 @@ static struct {
 } bench = {.rounds = 9};
 
 /* ---- the machine's limits --------------------------------------------------------------------------------------- */
-#define PEAK_LOOP(type, width)                                                                                         \
-  static double peak_loop_##width(long rounds)                                                                         \
+#define PEAK_LOOP(type, width, target)                                                                                         \
+  target static double peak_loop_##width(long rounds) \
   {                                                                                                                    \
     type a[12], b = {0}, total = {0};                                                                                  \
     b += 0.999f;                                                                                                       \
@@ -42,23 +42,18 @@ static struct {
     return 2.0 * 12 * width * (double)rounds;                                                                          \
   }
 
-#pragma GCC push_options
 typedef float vec4 __attribute__((vector_size(16)));
-PEAK_LOOP(vec4, 4)
-#if defined(__x86_64__) && !defined(__clang__)
-#pragma GCC optimize("O3", "fp-contract=fast")
-#pragma GCC target("avx2,fma")
+PEAK_LOOP(vec4, 4, )
+#ifdef __x86_64__
 typedef float vec8 __attribute__((vector_size(32)));
-PEAK_LOOP(vec8, 8)
-#pragma GCC target("avx512f,avx512vl,avx512dq")
 typedef float vec16 __attribute__((vector_size(64)));
-PEAK_LOOP(vec16, 16)
+PEAK_LOOP(vec8, 8, __attribute__((target("avx2,fma"))))
+PEAK_LOOP(vec16, 16, __attribute__((target("avx512f,avx512vl,avx512dq"))))
 #endif
-#pragma GCC pop_options
 
 static double peak_loop(long rounds)
 {
-#if defined(__x86_64__) && !defined(__clang__)
+#ifdef __x86_64__
   if (strcmp(ebbk->isa, "avx512") == 0) return peak_loop_16(rounds);
   if (strcmp(ebbk->isa, "avx2") == 0) return peak_loop_8(rounds);
 #endif
