@@ -41,28 +41,22 @@ static void make_block(char block[BLOCK], struct sha256_ctx *rest)
 }
 
 /* ---- layouts: in memory a convolution's taps come first, in the file PyTorch's (O, I, K...) ------------------- */
-static void to_file(ebb_real *out, const ebb_real *in, const ebb_param *p)
-{
-  if (!p->taps_first) {
-    memcpy(out, in, p->count * sizeof *out);
-    return;
-  }
-  size_t o = (size_t)p->dims[0], i = (size_t)p->dims[1], taps = p->count / (o * i);
-  for (size_t a = 0; a < o; a++)
-    for (size_t b = 0; b < i; b++)
-      for (size_t k = 0; k < taps; k++) out[(a * i + b) * taps + k] = in[(k * i + b) * o + a];
-}
+typedef enum direction { TO_FILE, FROM_FILE } direction;
 
-static void from_file(ebb_real *out, const ebb_real *in, const ebb_param *p)
+static void copy_values(ebb_real *out, const ebb_real *in, const ebb_param *p, direction to)
 {
   if (!p->taps_first) {
     memcpy(out, in, p->count * sizeof *out);
     return;
   }
-  size_t o = (size_t)p->dims[0], i = (size_t)p->dims[1], taps = p->count / (o * i);
-  for (size_t a = 0; a < o; a++)
-    for (size_t b = 0; b < i; b++)
-      for (size_t k = 0; k < taps; k++) out[(k * i + b) * o + a] = in[(a * i + b) * taps + k];
+  size_t outputs = (size_t)p->dims[0], inputs = (size_t)p->dims[1], taps = p->count / (outputs * inputs);
+  for (size_t o = 0; o < outputs; o++)
+    for (size_t i = 0; i < inputs; i++)
+      for (size_t k = 0; k < taps; k++) {
+        size_t file = (o * inputs + i) * taps + k, memory = (k * inputs + i) * outputs + o;
+        if (to == TO_FILE) out[file] = in[memory];
+        else out[memory] = in[file];
+      }
 }
 
 static size_t largest(const ebb_model *m)
@@ -129,7 +123,7 @@ static void put_dataset(writer *w, hid_t group, const ebb_param *p, const ebb_re
 {
   hsize_t dims[5];
   for (int i = 0; i < p->rank; i++) dims[i] = (hsize_t)p->dims[i];
-  to_file(w->scratch, values, p);
+  copy_values(w->scratch, values, p, TO_FILE);
   sha256_update(&w->content, strlen(p->name), (const uint8_t *)p->name);
   sha256_update(&w->content, p->count * sizeof *values, (const uint8_t *)w->scratch);
   hid_t space = H5Screate_simple(p->rank, dims, NULL), list = plain(H5P_DATASET_CREATE);
@@ -358,7 +352,7 @@ static ebb_status visit(const char *path, hid_t file, const ebb_trainer *t, bool
     bool read = !scratch || H5Dread(set, REAL_MEMORY, H5S_ALL, H5S_ALL, H5P_DEFAULT, scratch) >= 0;
     H5Dclose(set);
     if (!read) return damaged(path, "a dataset cannot be read");
-    if (scratch) from_file(values_of(t, p, momenta), scratch, p);
+    if (scratch) copy_values(values_of(t, p, momenta), scratch, p, FROM_FILE);
   }
   return EBB_OK;
 }
