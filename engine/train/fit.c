@@ -79,6 +79,16 @@ static ebb_status validate(fit *f)
   return better ? save(f, "checkpoint_best.h5") : EBB_OK;
 }
 
+/* Where numbers went astray; what has stopped the run stays the message, whatever becomes of the dump. */
+static void dump(const fit *f)
+{
+  ebb_pool    pool = {0};
+  const char *message = ebb_pool_text(&pool, "%s", ebb_message());
+  ebb_log_dump(&f->log, f->t);
+  ebb_fail(EBB_SOFTWARE, "%s", message);
+  ebb_pool_clear(&pool);
+}
+
 static bool every(uint64_t step, int interval)
 {
   return interval > 0 && step % (uint64_t)interval == 0;
@@ -90,7 +100,7 @@ static ebb_status run(fit *f)
   while (t->step < t->steps) {
     uint32_t   epoch = t->epoch;
     ebb_status status = ebb_trainer_step(t, f->with->train, &f->since);
-    if (status == EBB_SOFTWARE) ebb_log_dump(&f->log, t);
+    if (status == EBB_SOFTWARE) dump(f);
     if (status != EBB_OK) return status;
     bool ended = t->epoch != epoch || t->step == t->steps;
     if (ended) EBB_TRY(validate(f));

@@ -32,7 +32,7 @@ except ImportError:
 LOGITS, GRADIENTS, STATISTICS, WEIGHTS = 1e-5, 1e-4, 1e-5, 1e-5
 
 
-# ---- networks -----------------------------------------------------------------------------------------------------------
+# ---- networks --------------------------------------------------------------------------------------------------------
 class Details:
     """Where the RevNet authors' code and MemCNN differ."""
 
@@ -212,7 +212,7 @@ class Stack(nn.Module):
         return self.head.linear(relu(self.head.norm(torch.cat((x1, x2), 1))).mean((2, 3)))
 
 
-# ---- cases: network, its own options, options of training ---------------------------------------------------------------
+# ---- cases: network, its own options, options of training ------------------------------------------------------------
 BASIC, WIDE = [32, 32, 64, 112], [32, 64, 128, 256]
 
 
@@ -248,7 +248,7 @@ def words(network, variant, widths, train):
         ["train.%s=%s" % (k, str(v).lower()) for k, v in train.items() if k != "decay"]
 
 
-# ---- the oracle's side -----------------------------------------------------------------------------------------------------
+# ---- the oracle's side -----------------------------------------------------------------------------------------------
 def tensors(group):
     return {name: torch.from_numpy(group[name][()]) for name in group}
 
@@ -307,7 +307,7 @@ def compute(model, file, train, precision):
     return out
 
 
-# ---- comparing ----------------------------------------------------------------------------------------------------------------
+# ---- comparing -------------------------------------------------------------------------------------------------------
 def bound(name):
     if name.startswith("gradients/"):
         return GRADIENTS

@@ -46,7 +46,7 @@ static double noise(uint32_t what, size_t i)
   return ebb_rng_normal((ebb_rng){17, EBB_RNG_TEST, what}, i);
 }
 
-/* ---- two networks -------------------------------------------------------------------------------------------------- */
+/* ---- two networks ------------------------------------------------------------------------------------------------ */
 enum { CLASSES = 6 };
 static const ebb_shape image = {.rank = 2, .n = 1, .d = 1, .h = 6, .w = 6, .c = 3};
 
@@ -129,7 +129,7 @@ static const ebb_param *param_named(const ebb_model *m, const char *name)
   return NULL;
 }
 
-/* ---- a source in memory: the sample at (epoch, position) is a function of these two ------------------------------- */
+/* ---- a source in memory: the sample at (epoch, position) is a function of these two ------------------------------ */
 typedef struct memory {
   ebb_source   base;
   bool         training;
@@ -237,7 +237,7 @@ static memory memory_of(bool training, int n, uint64_t samples)
   return s;
 }
 
-/* ---- a trainer ----------------------------------------------------------------------------------------------------- */
+/* ---- a trainer --------------------------------------------------------------------------------------------------- */
 enum { BATCH = 4, SAMPLES = 35 }; /* eight batches an epoch, three samples are left */
 
 static ebb_train_options standard(void)
@@ -309,7 +309,7 @@ static void equals(const ebb_trainer *t, const snapshot *s)
   ck_assert_msg(what == NULL, "%s differ", what);
 }
 
-/* ---- a folder -------------------------------------------------------------------------------------------------------- */
+/* ---- a folder ---------------------------------------------------------------------------------------------------- */
 typedef struct folder { char path[64]; } folder;
 
 static folder folder_make(void)
@@ -340,7 +340,7 @@ static path_text in(const folder *f, const char *name)
   return p;
 }
 
-/* ---- schedules --------------------------------------------------------------------------------------------------------- */
+/* ---- schedules --------------------------------------------------------------------------------------------------- */
 enum { CONSTANT, STEP, COSINE, POLY };
 static const double pi = 3.14159265358979323846;
 
@@ -415,7 +415,7 @@ START_TEST(short_runs_and_long_warm_ups_have_a_rate)
 }
 END_TEST
 
-/* ---- SGD ----------------------------------------------------------------------------------------------------------------- */
+/* ---- SGD --------------------------------------------------------------------------------------------------------- */
 typedef struct sgd {
   ebb_pool   pool;
   ebb_model  model;
@@ -568,7 +568,7 @@ START_TEST(the_norm_of_what_is_not_finite_is_not_finite)
 }
 END_TEST
 
-/* ---- loss ------------------------------------------------------------------------------------------------------------------ */
+/* ---- loss -------------------------------------------------------------------------------------------------------- */
 enum { ROWS = 7, WIDE = 11 };
 typedef struct bench { ebb_arena arena; ebb_run run; ebb_real y[ROWS * WIDE]; int32_t labels[ROWS]; } bench;
 
@@ -665,7 +665,7 @@ START_TEST(large_logits_overflow_nothing_and_nan_stays)
 }
 END_TEST
 
-/* ---- metrics ---------------------------------------------------------------------------------------------------------------- */
+/* ---- metrics ----------------------------------------------------------------------------------------------------- */
 static ebb_metrics metrics_of(const ebb_real *scores, int rows, const int32_t *labels)
 {
   ebb_metrics m = {0};
@@ -728,7 +728,7 @@ START_TEST(a_score_that_is_no_number_is_never_right)
 }
 END_TEST
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------------ */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 START_TEST(accumulated_batches_are_one_larger_batch)
 {
   ebb_model         m = plain_network();
@@ -886,7 +886,7 @@ START_TEST(epochs_become_steps)
 }
 END_TEST
 
-/* ---- numbers that go astray ------------------------------------------------------------------------------------------------ */
+/* ---- numbers that go astray -------------------------------------------------------------------------------------- */
 START_TEST(nan_stops_the_step_and_spares_the_weights)
 {
   ebb_model         m = plain_network();
@@ -1044,7 +1044,7 @@ START_TEST(a_run_that_goes_astray_leaves_a_dump_and_its_last_checkpoint)
 }
 END_TEST
 
-/* ---- checkpoints ---------------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 /* A trainer after three steps, and its checkpoint. */
 typedef struct saved {
   folder            folder;
@@ -1246,7 +1246,7 @@ START_TEST(a_checkpoint_that_cannot_be_written_leaves_the_old_one)
 }
 END_TEST
 
-/* ---- the file as others read it: by libhdf5 alone --------------------------------------------------------------------------------- */
+/* ---- the file as others read it: by libhdf5 alone ---------------------------------------------------------------- */
 static ebb_real *dataset(hid_t file, const char *name, int rank, const hsize_t *dims, ebb_pool *pool)
 {
   hsize_t found[8] = {0};
@@ -1302,7 +1302,8 @@ START_TEST(the_file_holds_pytorchs_names_and_shapes)
   saved_open(&c);
   hid_t           file = H5Fopen(c.path.text, H5F_ACC_RDONLY, H5P_DEFAULT);
   const ebb_real *w = c.trainer.work.weights, *m = c.trainer.work.optimizer, *s = c.trainer.work.state;
-  size_t          stem = param_named(&c.model, "stem.weight")->offset, f = param_named(&c.model, "block1.f.conv.weight")->offset;
+  size_t          stem = param_named(&c.model, "stem.weight")->offset;
+  size_t          f = param_named(&c.model, "block1.f.conv.weight")->offset;
   ck_assert(file >= 0);
   convolution_is_pytorchs(file, "/model/stem.weight", w + stem, 8, 3, pool);
   convolution_is_pytorchs(file, "/model/block1.f.conv.weight", w + f, 4, 4, pool);
@@ -1322,7 +1323,7 @@ START_TEST(the_file_holds_pytorchs_names_and_shapes)
 }
 END_TEST
 
-/* ---- resuming -------------------------------------------------------------------------------------------------------------------- */
+/* ---- resuming ---------------------------------------------------------------------------------------------------- */
 typedef struct session {
   folder            folder;
   ebb_model         model;
@@ -1490,7 +1491,7 @@ START_TEST(a_finished_run_that_is_resumed_does_nothing)
 }
 END_TEST
 
-/* ---- the suite --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the suite --------------------------------------------------------------------------------------------------- */
 static TCase *rules_case(void)
 {
   TCase *c = tcase_create("schedule, SGD, loss, metrics");
