@@ -58,6 +58,6 @@ size_t ebb_memory_available(void);
 typedef struct ebb_pool { struct ebb_pool_block *blocks; } ebb_pool; /* {0} is an empty pool */
 
 void *ebb_pool_take(ebb_pool *p, size_t bytes); /* zeroed; aborts if the system has none left           */
-char *ebb_pool_text(ebb_pool *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *ebb_pool_text(ebb_pool *p, const char *format, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
 void  ebb_pool_clear(ebb_pool *p);              /* gives everything back; the pool is empty and usable    */
 #define EBB_POOL_NEW(pool, type) ((type *)ebb_pool_take((pool), sizeof(type)))

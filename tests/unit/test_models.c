@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/threads.h"
+#include "compose/plan.h"
+#include "kernels/kernels.h"
 #include "models/models.h"
 
 static const struct count { const char *name, *variant, *classes; size_t weights; } counts[] = {
@@ -66,6 +69,26 @@ START_TEST(every_network_takes_its_default_options)
 }
 END_TEST
 
+/* Below MemCNN's 85.7 MB, which counts neither the backward pass nor scratch (van de Leemput et al. 2019, Table 3). */
+START_TEST(reversal_of_revnet_110_takes_less_than_85_megabytes)
+{
+  const ebb_network *n = ebb_network_find("revnet-110");
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  ebb_plan           plan;
+  ebb_shape          x = cifar;
+  void              *options = ebb_pool_take(&pool, n->options_size);
+  set_options(options, n, "memcnn", NULL, &pool);
+  ck_assert(ebb_network_model(&m, n, options, cifar, 10) == EBB_OK);
+  x.n = 100;
+  ebb_threads_set(2);
+  ebb_plan_make(&plan, &m, x, (ebb_plan_options){.policy = EBB_REVERSE, .training = true}, &pool);
+  ck_assert_uint_le(plan.stream + plan.kept + plan.scratch, 85000000);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
 START_TEST(an_unknown_network_names_the_nearest)
 {
   ck_assert(ebb_network_find("revnet-111") == NULL);
@@ -100,10 +123,12 @@ int main(void)
 {
   int networks = 0;
   while (ebb_networks[networks].name) networks++;
+  if (ebbk_start() != EBB_OK) return EXIT_FAILURE;
   Suite *suite = suite_create("models");
   TCase *all = tcase_create("networks");
   tcase_add_loop_test(all, parameter_counts_are_the_published_ones, 0, (int)(sizeof counts / sizeof *counts));
   tcase_add_loop_test(all, every_network_takes_its_default_options, 0, networks);
+  tcase_add_test(all, reversal_of_revnet_110_takes_less_than_85_megabytes);
   tcase_add_test(all, an_unknown_network_names_the_nearest);
   tcase_add_test(all, options_that_do_not_go_together_are_refused);
   suite_add_tcase(suite, all);
