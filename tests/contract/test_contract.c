@@ -12,6 +12,7 @@
 #include "compose/sequence.h"
 #include "kernels/kernels.h"
 #include "layers/layers.h"
+#include "tests/suite.h"
 
 /* Odd channels, one pixel, one sample, 1-D to 3-D. */
 static const ebb_shape shapes[] = {
@@ -370,9 +371,5 @@ int main(void)
   tcase_add_loop_test(all, layers_write_only_their_views, 0, cases);
 #endif
   suite_add_tcase(suite, all);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 #include "models/models.h"
 #include "train/optim.h"
 #include "train/trainer.h"
+#include "tests/suite.h"
 
 enum { BATCH = 32, SIDE = 32, COLOURS = 3, SAMPLES = 80, CLASSES = 10, PAD = 4, PIXELS = SIDE * SIDE * COLOURS };
 static const ebb_shape image = {.rank = 2, .n = 1, .d = 1, .h = SIDE, .w = SIDE, .c = COLOURS};
@@ -272,9 +273,5 @@ int main(void)
   tcase_add_test(all, a_deeper_chain_takes_only_its_weights_more);
   tcase_add_test(all, other_policies_pay_for_depth);
   suite_add_tcase(suite, all);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return run_suite(suite);
 }

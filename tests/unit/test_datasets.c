@@ -18,6 +18,7 @@
 #include "datasets/hdf5.h"
 #include "datasets/order.h"
 #include "datasets/sample.h"
+#include "tests/suite.h"
 
 /* ---- files to read --------------------------------------------------------------------------------------------- */
 static char folder[64];
@@ -1277,9 +1278,5 @@ int main(void)
   tcase_add_test(t, shapes_are_read);
   tcase_add_test(t, option_table_is_whole);
   suite_add_tcase(suite, t);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_suite(suite);
 }

@@ -13,6 +13,7 @@
 
 #include "base/threads.h"
 #include "kernels/kernels.h"
+#include "tests/suite.h"
 
 static const ebbk_table *tables[4];
 static size_t table_count;
@@ -751,9 +752,5 @@ int main(void)
   suite_add_tcase(suite, fast);
   suite_add_tcase(suite, all);
   suite_add_tcase(suite, choice);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed;
+  return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include "compose/plan.h"
 #include "kernels/kernels.h"
 #include "models/models.h"
+#include "tests/suite.h"
 
 static const struct count { const char *name, *variant, *classes; size_t weights; } counts[] = {
     {"resnet-32", "authors", "10", 464154},   {"resnet-32", "authors", "100", 470004},
@@ -132,9 +133,5 @@ int main(void)
   tcase_add_test(all, an_unknown_network_names_the_nearest);
   tcase_add_test(all, options_that_do_not_go_together_are_refused);
   suite_add_tcase(suite, all);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return run_suite(suite);
 }

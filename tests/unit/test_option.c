@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/option.h"
+#include "tests/suite.h"
 
 typedef struct fields {
   int         whole, choice;
@@ -165,9 +166,5 @@ int main(void)
   tcase_add_loop_test(t, refusals, 0, BAD);
   tcase_add_test(t, texts_are_copied);
   suite_add_tcase(s, t);
-  SRunner *r = srunner_create(s);
-  srunner_run_all(r, CK_ENV);
-  int failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return run_suite(s);
 }

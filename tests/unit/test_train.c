@@ -24,6 +24,7 @@
 #include "train/log.h"
 #include "train/optim.h"
 #include "train/schedule.h"
+#include "tests/suite.h"
 
 static void succeeds(ebb_status status)
 {
@@ -1564,9 +1565,5 @@ int main(void)
     tcase_set_timeout(cases[i], 120);
     suite_add_tcase(suite, cases[i]);
   }
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return run_suite(suite);
 }
