@@ -112,13 +112,14 @@ static double slope(audit *a, const ebb_param *p, const ebb_real *w0, const ebb_
   return (8 * near - far) / (12 * t.h);
 }
 
-/* Relative error of the analytic derivative along d: the first step that satisfies, or the best. */
+/* Relative error of the analytic derivative along d: the first step that satisfies, or the best; infinite if none is a
+ * number. */
 static double error_along(audit *a, const ebb_param *p, const ebb_real *w0, const ebb_real *d, double analytic, double floor)
 {
   double best = INFINITY;
   for (int i = 0; i < TRIALS && !(best <= EBB_AUDIT_TOLERANCE); i++) {
     double n = slope(a, p, w0, d, trials[i]);
-    double e = fabs(analytic - n) / fmax(fmax(fabs(analytic), fabs(n)), floor);
+    double e = analytic == n ? 0 : fabs(analytic - n) / fmax(fmax(fabs(analytic), fabs(n)), floor);
     if (e < best) best = e;
   }
   return best;
@@ -127,7 +128,8 @@ static double error_along(audit *a, const ebb_param *p, const ebb_real *w0, cons
 static double largest(const ebb_real *g, size_t count)
 {
   double most = 0;
-  for (size_t i = 0; i < count; i++) most = fmax(most, fabs((double)g[i]));
+  for (size_t i = 0; i < count; i++)
+    if (!(fabs((double)g[i]) <= most)) most = fabs((double)g[i]); /* NaN, too */
   return most;
 }
 
@@ -158,7 +160,13 @@ static double direction_error(audit *a, const probe *k)
   return error_along(a, k->param, k->w0, k->d, analytic, k->floor);
 }
 
-static json_t *audit_param(audit *a, const ebb_param *p, const ebb_real *gradients, double overall, int entries)
+/* JSON has no infinity. */
+static json_t *error_json(double error)
+{
+  return isfinite(error) ? json_real(error) : json_null();
+}
+
+static json_t *audit_param(double *error, audit *a, const ebb_param *p, const ebb_real *gradients, double overall, int entries)
 {
   ebb_pool pool = {0};
   size_t   bytes = p->count * sizeof(ebb_real), tried = p->count < (size_t)entries ? p->count : (size_t)entries;
@@ -172,10 +180,10 @@ static json_t *audit_param(audit *a, const ebb_param *p, const ebb_real *gradien
     size_t at = tried == p->count ? i : (size_t)ebb_rng_below(k.rng, p->count + i, p->count);
     worst = fmax(worst, entry_error(a, &k, at));
   }
-  worst = fmax(worst, direction_error(a, &k));
+  *error = fmax(worst, direction_error(a, &k));
   ebb_pool_clear(&pool);
-  return json_pack("{s:s, s:I, s:I, s:f}", "name", p->name, "values", (json_int_t)p->count, "tried", (json_int_t)tried + 1,
-                   "max_relative_error", worst);
+  return json_pack("{s:s, s:I, s:I, s:o}", "name", p->name, "values", (json_int_t)p->count, "tried", (json_int_t)tried + 1,
+                   "max_relative_error", error_json(*error));
 }
 
 static json_t *audit_all(audit *a, int entries, void (*each)(const json_t *row))
@@ -183,17 +191,18 @@ static json_t *audit_all(audit *a, int entries, void (*each)(const json_t *row))
   loss(a, true);
   ebb_real *g = ebb_pool_take(&a->pool, a->model->weights * sizeof *g);
   memcpy(g, a->work.grads, a->model->weights * sizeof *g);
-  double  worst = 0, overall = largest(g, a->model->weights);
+  double  worst = 0, error, overall = largest(g, a->model->weights);
   json_t *rows = json_array();
   for (const ebb_param *p = a->model->params; p; p = p->next) {
     if (p->kind != EBB_WEIGHT) continue;
-    json_t *row = audit_param(a, p, g, overall, entries);
-    worst = fmax(worst, json_number_value(json_object_get(row, "max_relative_error")));
+    json_t *row = audit_param(&error, a, p, g, overall, entries);
+    worst = fmax(worst, error);
     if (each) each(row);
     json_array_append_new(rows, row);
   }
-  return json_pack("{s:f, s:f, s:f, s:o}", "max_relative_error", worst, "tolerance", EBB_AUDIT_TOLERANCE, "largest_gradient",
-                   overall, "parameters", rows);
+  return json_pack("{s:b, s:o, s:f, s:o, s:o}", "passed", worst <= EBB_AUDIT_TOLERANCE && isfinite(overall),
+                   "max_relative_error", error_json(worst), "tolerance", EBB_AUDIT_TOLERANCE, "largest_gradient",
+                   error_json(overall), "parameters", rows);
 }
 
 ebb_status ebb_audit_gradients(json_t **answer, const ebb_config *c, const ebb_model *m, ebb_shape x, int entries,

@@ -1,5 +1,12 @@
 /* build.c -- see build.h. */
+#define _POSIX_C_SOURCE 200809L
 #include "build.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/threads.h"
 
 enum { CLASSES_WITHOUT_DATA = 10 };
 
@@ -9,22 +16,64 @@ ebb_shape ebb_build_batch(ebb_shape shape, int n)
   return shape;
 }
 
-static ebb_status from_data(ebb_shape *shape, int *classes, const ebb_config *c)
+/* "FILE" or "FILE:GROUP" names a file that is there. */
+static bool is_there(const char *place)
 {
-  ebb_data *data;
-  EBB_TRY(ebb_data_open(&data, &c->data));
-  *shape = data->shape;
-  *classes = data->classes;
+  ebb_pool    pool = {0};
+  const char *colon = strrchr(place, ':');
+  bool        there = *place && (access(place, F_OK) == 0 ||
+                          (colon && access(ebb_pool_text(&pool, "%.*s", (int)(colon - place), place), F_OK) == 0));
+  ebb_pool_clear(&pool);
+  return there;
+}
+
+static size_t source_bytes(const ebb_data *data, int batch)
+{
+  size_t bytes = 0;
+  if (data->samples[EBB_TRAIN_SET]) bytes += ebb_data_train_bytes(data, batch);
+  if (data->samples[EBB_VAL_SET]) bytes += ebb_data_eval_bytes(data, EBB_VAL_SET, batch);
+  return bytes;
+}
+
+/* Mean and standard deviation change no size, and are not measured. */
+static ebb_status from_data(ebb_input *in, const ebb_config *c)
+{
+  ebb_data        *data;
+  char             text[EBB_SHAPE_TEXT];
+  ebb_data_options o = c->data;
+  if (o.mean.count == 0) o.mean = (ebb_numbers){1, {0}};
+  if (o.std.count == 0) o.std = (ebb_numbers){1, {1}};
+  EBB_TRY(ebb_data_open(&data, &o));
+  *in = (ebb_input){data->shape, data->classes, source_bytes(data, c->train.batch)};
   ebb_data_close(data);
+  ebb_shape_print(text, in->shape);
+  if (*o.shape && strcmp(o.shape, text) != 0)
+    fprintf(stderr, "ebb: note: data.shape says %s, the data are %s, and that counts\n", o.shape, text);
   return EBB_OK;
 }
 
-ebb_status ebb_build_shape(ebb_shape *shape, int *classes, const ebb_config *c)
+ebb_status ebb_build_input(ebb_input *in, const ebb_config *c)
 {
-  *classes = c->data.classes ? c->data.classes : CLASSES_WITHOUT_DATA;
-  if (*c->data.shape) return ebb_data_shape_read(shape, c->data.shape);
-  if (*c->data.train || *c->data.val) return from_data(shape, classes, c);
-  return ebb_fail(EBB_CONFIG, "%s: expected data.shape or data.train, found neither\nhint: data.shape=32x32x3", c->origin);
+  bool named = *c->data.train || *c->data.val;
+  if (is_there(c->data.train) || is_there(c->data.val) || (named && !*c->data.shape)) return from_data(in, c);
+  if (!*c->data.shape)
+    return ebb_fail(EBB_CONFIG, "%s: expected data.shape or data.train, found neither\nhint: data.shape=32x32x3", c->origin);
+  EBB_TRY(ebb_data_shape_read(&in->shape, c->data.shape));
+  in->classes = c->data.classes ? c->data.classes : CLASSES_WITHOUT_DATA;
+  in->batches = ebb_data_batch_bytes(ebb_build_batch(in->shape, c->train.batch));
+  return EBB_OK;
+}
+
+int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
+                          int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words))
+{
+  ebb_config c;
+  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
+  if (status != EBB_OK) return ebb_verb_failed(status);
+  ebb_threads_set(c.train.threads);
+  int code = work(flags, &c, words);
+  ebb_config_clear(&c);
+  return code;
 }
 
 ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, int classes)

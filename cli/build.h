@@ -2,9 +2,21 @@
  * Owns: the shape of a sample and the number of classes. Must not know: training. */
 #pragma once
 #include "config.h"
+#include "verb.h"
 
-/* Shape and classes from data.shape and data.classes (10 if not given), else by opening data.train or data.val. */
-ebb_status ebb_build_shape(ebb_shape *shape, int *classes, const ebb_config *c);
+/* The beginning and end of a verb whose first word is a configuration: loads it, sets the threads, calls `work`. */
+int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
+                          int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words));
+
+/* What a network is built for: one sample, classes, and the bytes that the sources of batches take in a training. */
+typedef struct ebb_input {
+  ebb_shape shape;
+  int       classes;
+  size_t    batches;
+} ebb_input;
+
+/* From the data where data.train or data.val are there, else from data.shape and data.classes (10 if not given). */
+ebb_status ebb_build_input(ebb_input *in, const ebb_config *c);
 
 /* The network of the configuration. */
 ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, int classes);

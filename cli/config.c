@@ -39,7 +39,7 @@ static ebb_status set_name(ebb_config *c, const char *name)
   if (n == c->network) return EBB_OK;
   c->network = n;
   c->model = ebb_pool_take(&c->pool, n->options_size ? n->options_size : 1);
-  return ebb_network_defaults(n, c->model, &c->pool);
+  return ebb_network_options(n, c->model, "", &c->pool);
 }
 
 static ebb_status set(ebb_config *c, const char *section, const char *key, const char *value)
@@ -60,20 +60,6 @@ static ebb_status set(ebb_config *c, const char *section, const char *key, const
   const char *near = ebb_nearest(section, section_names, EBB_SECTIONS);
   return ebb_fail(EBB_CONFIG, "%s.%s: there is no section '%s'\nhint: %s%s%s", section, key, section,
                   near ? "did you mean " : "sections are model data train run", near ? near : "", near ? "?" : "");
-}
-
-ebb_status ebb_network_defaults(const ebb_network *n, void *options, ebb_pool *pool)
-{
-  ebb_options_default(options, n->options);
-  char *words = ebb_pool_text(pool, "%s", n->preset ? n->preset : "");
-  char *rest = NULL;
-  for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-    char *value = strchr(word, '=');
-    EBB_ASSERT(value, "network %s: its preset has '%s'", n->name, word);
-    *value = '\0';
-    EBB_TRY(ebb_option_set(options, n->options, "model", word, value + 1, pool));
-  }
-  return EBB_OK;
 }
 
 /* ---- overrides ------------------------------------------------------------------------------------------------ */

@@ -39,8 +39,5 @@ typedef struct ebb_section { const char *name; const ebb_option *table; void *fi
 enum { EBB_MODEL_SECTION, EBB_DATA_SECTION, EBB_TRAIN_SECTION, EBB_RUN_SECTION, EBB_SECTIONS };
 ebb_section ebb_config_section(ebb_config *c, int which);
 
-/* Sets a network's options to its table's defaults, then its preset's. */
-ebb_status ebb_network_defaults(const ebb_network *n, void *options, ebb_pool *pool);
-
-/* Help: one line an option with default, unit and bounds. */
+/* Help: two lines an option, with default, unit and bounds. */
 void ebb_options_print(FILE *out, const char *section, const ebb_option *table, const void *fields, ebb_pool *pool);

@@ -107,7 +107,7 @@ static ebb_status reconstruction(json_t **error, ebb_trainer *t, ebb_source *sou
   ebb_status status = ebb_trainer_step(t, source, &m);
   t->work.run.watch = NULL;
   ebb_pool_clear(&w.pool);
-  *error = status == EBB_OK && !w.no_memory ? json_real(w.worst) : json_null();
+  *error = status == EBB_OK && !w.no_memory && (w.compared || t->policy != EBB_REVERSE) ? json_real(w.worst) : json_null();
   return status;
 }
 
@@ -129,11 +129,16 @@ static int ascending(const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
-/* Median of training forward passes alone, under this mode. */
-static ebb_status forward_seconds(double *median, ebb_trainer *t, ebb_source *source, int count)
+double ebb_median(double *values, int count)
 {
-  ebb_pool  pool = {0};
-  double   *seconds = ebb_pool_take(&pool, (size_t)count * sizeof *seconds);
+  qsort(values, (size_t)count, sizeof *values, ascending);
+  return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+/* Median of training forward passes alone, under this mode. */
+static ebb_status forward_seconds(double *median, ebb_pool *pool, ebb_trainer *t, ebb_source *source, int count)
+{
+  double   *seconds = ebb_pool_take(pool, (size_t)count * sizeof *seconds);
   ebb_batch batch;
   ebb_view  y;
   for (int i = 0; i < count; i++) {
@@ -144,9 +149,7 @@ static ebb_status forward_seconds(double *median, ebb_trainer *t, ebb_source *so
     seconds[i] = seconds_now() - begin;
     ebb_release(&t->work.run);
   }
-  qsort(seconds, (size_t)count, sizeof *seconds, ascending);
-  *median = seconds[count / 2];
-  ebb_pool_clear(&pool);
+  *median = ebb_median(seconds, count);
   return EBB_OK;
 }
 
@@ -168,7 +171,7 @@ static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *so
   size_t resident = resident_peak();
   snprintf(hash, sizeof hash, "%016" PRIx64, weights_hash(t));
   size_t peak = ebb_workspace_peak(&t->work, source->bytes);
-  EBB_TRY(forward_seconds(&forward, t, source, steps));
+  EBB_TRY(forward_seconds(&forward, &t->pool, t, source, steps));
   EBB_TRY(reconstruction(&error, t, source));
   json_object_update_new(answer, json_pack("{s:f, s:I, s:I, s:I, s:o, s:s, s:I}", "forward_seconds", forward, "peak_bytes",
                                        (json_int_t)peak, "planned_bytes", (json_int_t)t->plan.peak, "rss_bytes",
@@ -195,13 +198,12 @@ static ebb_status with_model(json_t *answer, const ebb_model *m, ebb_config *c, 
 ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warmup, int steps)
 {
   ebb_model m;
-  ebb_shape shape;
-  int       classes;
+  ebb_input in;
   c->run.backward = mode;
-  EBB_TRY(ebb_build_shape(&shape, &classes, c));
-  EBB_TRY(ebb_build_model(&m, c, shape, classes));
+  EBB_TRY(ebb_build_input(&in, c));
+  EBB_TRY(ebb_build_model(&m, c, in.shape, in.classes));
   *answer = json_object();
-  ebb_status status = with_model(*answer, &m, c, ebb_build_batch(shape, c->train.batch), warmup, steps);
+  ebb_status status = with_model(*answer, &m, c, ebb_build_batch(in.shape, c->train.batch), warmup, steps);
   ebb_model_destroy(&m);
   if (status == EBB_OK) return EBB_OK;
   json_decref(*answer);

@@ -9,6 +9,9 @@
  * weights (hash of weights, momenta and running statistics after the steps), parameters. */
 ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warmup, int steps);
 
+/* The middle of `count` values, the mean of the two middle ones if there are two; sorts them. */
+double ebb_median(double *values, int count);
+
 /* A hash of bytes, FNV-1a; begin with EBB_HASH_BEGIN. */
 #define EBB_HASH_BEGIN UINT64_C(0xcbf29ce484222325)
 uint64_t ebb_hash(uint64_t hash, const void *bytes, size_t count);

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-void ebb_progress_begin(ebb_progress_line *line, int samples, bool quiet)
+void ebb_progress_begin(ebb_progress_line *line, int samples, double best, bool quiet)
 {
-  *line = (ebb_progress_line){.terminal = isatty(STDERR_FILENO) == 1, .quiet = quiet, .samples = samples, .best = -1};
+  *line = (ebb_progress_line){.terminal = isatty(STDERR_FILENO) == 1, .quiet = quiet, .samples = samples, .best = best};
 }
 
 /* "3 h 12 min", "4 min 05 s", "12 s" */

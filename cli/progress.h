@@ -9,6 +9,6 @@ typedef struct ebb_progress_line {
   double best;                    /* validation accuracy, -1: none yet             */
 } ebb_progress_line;
 
-void ebb_progress_begin(ebb_progress_line *line, int samples, bool quiet);
+void ebb_progress_begin(ebb_progress_line *line, int samples, double best, bool quiet);
 void ebb_progress_show(ebb_progress_line *line, const ebb_progress *p);
 void ebb_progress_end(ebb_progress_line *line);

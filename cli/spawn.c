@@ -52,10 +52,13 @@ static ebb_status collect(json_t **answer, FILE *from, const char *path)
 
 static ebb_status outcome(pid_t child, const char *path, ebb_status collected)
 {
-  int code;
-  while (waitpid(child, &code, 0) < 0 && errno == EINTR) continue;
+  int   code = 0;
+  pid_t done;
+  while ((done = waitpid(child, &code, 0)) < 0 && errno == EINTR) continue;
+  if (done < 0) return ebb_fail(EBB_OSERR, "%s: its end could not be awaited: %s", path, strerror(errno));
   if (WIFSIGNALED(code)) return ebb_fail(EBB_SOFTWARE, "%s: ended by signal %d", path, WTERMSIG(code));
   if (WEXITSTATUS(code) == 0) return collected;
+  if (WEXITSTATUS(code) == 127) return ebb_fail(EBB_OSERR, "%s: could not be started", path);
   return ebb_fail((ebb_status)WEXITSTATUS(code), "%s: failed with code %d (its message is above)", path, WEXITSTATUS(code));
 }
 

@@ -2,11 +2,10 @@
 #define _POSIX_C_SOURCE 200809L
 #include "stop.h"
 
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-volatile int ebb_stop;
+volatile sig_atomic_t ebb_stop;
 
 static void on_signal(int number)
 {

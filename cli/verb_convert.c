@@ -18,7 +18,7 @@ static int unknown_format(const char *word)
   const char *names[FORMATS];
   for (int i = 0; i < FORMATS; i++) names[i] = formats[i].name;
   const char *near = ebb_nearest(word, names, FORMATS);
-  return ebb_verb_failed(ebb_fail(EBB_USAGE, "convert: expected a format, idx or cifar, found '%s'%s%s%s", word,
+  return ebb_verb_failed(ebb_fail(EBB_USAGE, "convert: expected a format (see `ebb convert --help`), found '%s'%s%s%s", word,
                                   near ? "\nhint: did you mean " : "", near ? near : "", near ? "?" : ""));
 }
 

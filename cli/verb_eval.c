@@ -39,8 +39,8 @@ static ebb_status evaluate(ebb_metrics *m, const char *path, const ebb_config *c
   ebb_trainer t;
   ebb_source *source;
   int         batch = c->train.batch;
-  EBB_TRY(ebb_trainer_create(&t, model, ebb_build_batch(data->shape, batch), &c->train, &c->run, data->samples[split],
-                             ebb_data_eval_bytes(data, split, batch)));
+  EBB_TRY(ebb_trainer_create_eval(&t, model, ebb_build_batch(data->shape, batch), &c->train, &c->run,
+                                  ebb_data_eval_bytes(data, split, batch)));
   ebb_status status = ebb_checkpoint_load(path, &t, true);
   if (status == EBB_OK) status = ebb_data_eval(&source, data, split, batch);
   if (status == EBB_OK) {

@@ -10,7 +10,7 @@ static json_t *option_rows(const ebb_network *n, ebb_pool *pool)
 {
   void   *options = ebb_pool_take(pool, n->options_size ? n->options_size : 1);
   json_t *rows = json_array();
-  if (ebb_network_defaults(n, options, pool) != EBB_OK) return rows;
+  if (ebb_network_options(n, options, "", pool) != EBB_OK) return rows;
   for (const ebb_option *o = n->options; o->key; o++)
     json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:s*}", "key", o->key, "default",
                                           ebb_option_get(options, o, pool), "unit", o->unit, "help", o->help, "choices",
@@ -39,7 +39,7 @@ static int print_one(const ebb_network *n)
 {
   ebb_pool   pool = {0};
   void      *options = ebb_pool_take(&pool, n->options_size ? n->options_size : 1);
-  ebb_status status = ebb_network_defaults(n, options, &pool);
+  ebb_status status = ebb_network_options(n, options, "", &pool);
   printf("%s: %s\n", n->name, n->summary);
   if (*n->source) printf("source: %s\n", n->source);
   if (status == EBB_OK) ebb_options_print(stdout, "model", n->options, options, &pool);

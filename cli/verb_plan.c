@@ -1,6 +1,5 @@
 /* verb_plan.c -- `ebb plan`: the memory a training takes, to the byte, before anything is taken. */
 #include <stdio.h>
-#include <string.h>
 
 #include "build.h"
 #include "print.h"
@@ -16,21 +15,12 @@ typedef struct tree {
   json_t          *open[DEPTH_MOST];   /* the node at each depth on the way to the current one */
 } tree;
 
-/* Parameters of a layer and all below it: those whose names begin with its name. */
-static size_t parameters_below(const ebb_model *m, const ebb_layer *l)
-{
-  size_t count = 0, length = strlen(l->name);
-  for (const ebb_param *p = m->params; p; p = p->next)
-    if (p->kind == EBB_WEIGHT && strncmp(p->name, l->name, length) == 0 && p->name[length] == '.') count += p->count;
-  return count;
-}
-
-static json_t *node(const tree *t, const ebb_layer *l, int depth)
+static json_t *node(const tree *t, const ebb_layer *l)
 {
   const ebb_tally *k = &t->plan->tally[l->id];
   return json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:I}", "name", l->name, "kind", l->ops->name, "reversible",
                    ebb_reversible(l), "input", ebb_json_shape(k->x), "output", ebb_json_shape(k->y), "parameters",
-                   (json_int_t)(depth ? parameters_below(t->model, l) : t->model->weights), "kept_bytes", (json_int_t)k->kept,
+                   (json_int_t)ebb_model_weights_of(t->model, l), "kept_bytes", (json_int_t)k->kept,
                    "forward_peak_bytes", (json_int_t)k->forward_peak, "backward_peak_bytes", (json_int_t)k->backward_peak);
 }
 
@@ -38,7 +28,7 @@ static void add_node(const ebb_layer *l, int depth, void *context)
 {
   tree *t = context;
   if (depth >= DEPTH_MOST) return;
-  t->open[depth] = node(t, l, depth);
+  t->open[depth] = node(t, l);
   if (depth == 0) return;
   json_t *children = json_object_get(t->open[depth - 1], "children");
   if (!children) {
@@ -81,49 +71,44 @@ static int print_human(const ebb_plan *p, const ebb_model *m)
   print_line("stream", p->stream, "the state that flows through reversible layers");
   print_line("kept", p->kept, "inputs that no inverse gives back");
   print_line("scratch", p->scratch, "gradients of activations, and one block's inside");
-  print_line("batches", p->batches, "input, two batches that take turns");
+  print_line("batches", p->batches, "input: two batches that take turns, and the readers' own");
   print_line("peak", p->peak, "all together, to the byte");
   return EBB_OK;
 }
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
-static int plan(const ebb_flags *flags, const ebb_config *c, const ebb_model *m, ebb_shape x)
+static int plan(const ebb_flags *flags, const ebb_config *c, const ebb_model *m, ebb_shape x, size_t batches)
 {
   ebb_pool pool = {0};
   ebb_plan p;
   ebb_plan_make(&p, m, x, (ebb_plan_options){.policy = (ebb_policy)c->run.backward, .training = true,
-                                             .optimizer = ebb_optim_bytes(&c->train, m), .batches = ebb_data_batch_bytes(x)},
+                                             .optimizer = ebb_optim_bytes(&c->train, m), .batches = batches},
                 &pool);
   int code = flags->json ? print_json(&p, m) : print_human(&p, m);
   ebb_pool_clear(&pool);
   return code;
 }
 
-static int with_config(const ebb_flags *flags, const ebb_config *c)
+static int with_config(const ebb_flags *flags, ebb_config *c, ebb_words words)
 {
   ebb_model m;
-  ebb_shape shape;
-  int       classes;
-  ebb_status status = ebb_build_shape(&shape, &classes, c);
-  if (status == EBB_OK) status = ebb_build_model(&m, c, shape, classes);
+  ebb_input in;
+  (void)words;
+  ebb_status status = ebb_build_input(&in, c);
+  if (status == EBB_OK) status = ebb_build_model(&m, c, in.shape, in.classes);
   if (status != EBB_OK) return ebb_verb_failed(status);
-  int code = plan(flags, c, &m, ebb_build_batch(shape, c->train.batch));
+  int code = plan(flags, c, &m, ebb_build_batch(in.shape, c->train.batch), in.batches);
   ebb_model_destroy(&m);
   return code;
 }
 
 static int run(const ebb_flags *flags, ebb_words words)
 {
-  ebb_config c;
-  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
-  if (status != EBB_OK) return ebb_verb_failed(status);
-  int code = with_config(flags, &c);
-  ebb_config_clear(&c);
-  return code;
+  return ebb_build_with_config(flags, words, with_config);
 }
 
 const ebb_verb ebb_verb_plan = {
   .name = "plan", .arguments = "CONFIG [key=value ...]", .summary = "Tells the memory a training takes, before it runs",
-  .text = "Nothing is computed and no data are needed: the input's shape is data.shape.",
+  .text = "Nothing is computed. The input's shape is that of data.train, or data.shape where there are no data yet.",
   .flags = "json", .sections = "model data train run", .least = 1, .run = run,
 };

@@ -1,9 +1,12 @@
 /* verb_profile.c -- `ebb profile`: the same training steps under reverse, store and checkpoint, side by side.
  * Each mode runs in a process of its own, one after the other, so that the system's peak of memory is that mode's. */
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/threads.h"
 #include "build.h"
@@ -83,12 +86,6 @@ static ebb_status measure_mode(profile *p, int mode)
   return EBB_OK;
 }
 
-static int ascending(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static const char *weights_of(const row *r)
 {
   const char *hash = r->answer ? json_string_value(json_object_get(r->answer, "weights")) : NULL;
@@ -99,8 +96,7 @@ static void summarise(profile *p)
 {
   for (int i = 0; i < p->modes; i++) {
     row *r = &p->rows[p->order[i]];
-    qsort(r->seconds, (size_t)r->count, sizeof *r->seconds, ascending);
-    r->median = r->count % 2 ? r->seconds[r->count / 2] : (r->seconds[r->count / 2 - 1] + r->seconds[r->count / 2]) / 2;
+    r->median = ebb_median(r->seconds, r->count);
     r->least = r->seconds[0];
     r->most = r->seconds[r->count - 1];
     r->same = strcmp(weights_of(r), weights_of(&p->rows[EBB_STORE])) == 0;
@@ -243,7 +239,7 @@ static int print_human(const profile *p)
 static ebb_status write_csv(const profile *p)
 {
   FILE *f = fopen(p->flags->csv, "w");
-  if (!f) return ebb_fail(EBB_CANTCREAT, "%s: expected to create the file\nhint: is its folder there?", p->flags->csv);
+  if (!f) return ebb_fail(EBB_CANTCREAT, "%s: expected to create the file, found: %s", p->flags->csv, strerror(errno));
   fputs("mode,step_seconds,step_seconds_spread,forward_seconds,peak_bytes,planned_bytes,rss_bytes,bits_equal_to_store\n", f);
   for (int i = 0; i < p->modes; i++) {
     const row *r = &p->rows[p->order[i]];
@@ -251,7 +247,7 @@ static ebb_status write_csv(const profile *p)
             json_number_value(json_object_get(r->answer, "forward_seconds")), bytes_of(r, "peak_bytes"),
             bytes_of(r, "planned_bytes"), bytes_of(r, "rss_bytes"), !p->rows[EBB_STORE].wanted ? "" : r->same ? "true" : "false");
   }
-  return fclose(f) == 0 ? EBB_OK : ebb_fail(EBB_IOERR, "%s: writing failed", p->flags->csv);
+  return fclose(f) == 0 ? EBB_OK : ebb_fail(EBB_IOERR, "%s: writing failed: %s", p->flags->csv, strerror(errno));
 }
 
 static void draw(const profile *p)
@@ -277,14 +273,28 @@ static int child(const ebb_flags *flags, ebb_config *c)
   return status == EBB_OK ? ebb_print_json(answer) : ebb_verb_failed(status);
 }
 
+/* Measuring takes minutes: what cannot be written is said before. */
+static ebb_status can_write(const char *path)
+{
+  ebb_pool    pool = {0};
+  const char *slash = strrchr(path, '/');
+  const char *folder = slash ? ebb_pool_text(&pool, "%.*s", slash == path ? 1 : (int)(slash - path), path) : ".";
+  ebb_status  status = EBB_OK;
+  if (*path && access(folder, W_OK | X_OK) != 0)
+    status = ebb_fail(EBB_CANTCREAT, "%s: expected a folder to write to, found: %s: %s", path, folder, strerror(errno));
+  ebb_pool_clear(&pool);
+  return status;
+}
+
 static ebb_status prepare(profile *p)
 {
-  int       classes;
-  ebb_shape shape;
+  ebb_input in;
   EBB_TRY(modes_read(p, p->flags->modes));
-  EBB_TRY(ebb_build_shape(&shape, &classes, p->config));
-  p->x = ebb_build_batch(shape, p->config->train.batch);
-  return ebb_build_model(&p->model, p->config, shape, classes);
+  EBB_TRY(can_write(p->flags->csv));
+  EBB_TRY(can_write(p->flags->png));
+  EBB_TRY(ebb_build_input(&in, p->config));
+  p->x = ebb_build_batch(in.shape, p->config->train.batch);
+  return ebb_build_model(&p->model, p->config, in.shape, in.classes);
 }
 
 static int tell(const profile *p)
@@ -306,15 +316,14 @@ static int parent(const ebb_flags *flags, ebb_config *c, ebb_words words)
   return code;
 }
 
+static int with_config(const ebb_flags *flags, ebb_config *c, ebb_words words)
+{
+  return *flags->child ? child(flags, c) : parent(flags, c, words);
+}
+
 static int run(const ebb_flags *flags, ebb_words words)
 {
-  ebb_config c;
-  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
-  if (status != EBB_OK) return ebb_verb_failed(status);
-  ebb_threads_set(c.train.threads);
-  int code = *flags->child ? child(flags, &c) : parent(flags, &c, words);
-  ebb_config_clear(&c);
-  return code;
+  return ebb_build_with_config(flags, words, with_config);
 }
 
 const ebb_verb ebb_verb_profile = {

@@ -62,6 +62,8 @@ static ebb_status folder_possible(const char *path)
 
 static ebb_status folder_check(const session *s)
 {
+  if (s->flags->force && s->flags->resume)
+    return ebb_fail(EBB_USAGE, "expected --resume, which goes on with a run, or --force, which replaces it, found both");
   EBB_TRY(folder_possible(s->config->out));
   if (exists(s->checkpoint) && !s->flags->resume && !s->flags->force)
     return ebb_fail(EBB_CANTCREAT, "%s: expected a folder without a run, found checkpoint_last.h5\n"
@@ -70,7 +72,7 @@ static ebb_status folder_check(const session *s)
 }
 
 /* ---- resuming ------------------------------------------------------------------------------------------------- */
-/* Paths, the length of the run and how it is computed may change; anything else makes another run of it. */
+/* Paths and how the run is computed may change without a word; anything else makes another run of it. */
 static void note_difference(const char *key, const char *before, const char *now, void *context)
 {
   static const char *const harmless[] = {"train.threads", "train.log_every", "train.save_every", "run.backward",
@@ -172,15 +174,24 @@ static ebb_status write_config(const session *s, const char *text)
   return ebb_file_replace(ebb_pool_text(&s->config->pool, "%s/config.yaml", s->config->out), &part, 1);
 }
 
+/* --force: nothing of the run before stays beside the new one's. */
+static void remove_old(const session *s)
+{
+  static const char *const names[] = {"checkpoint_last.h5", "checkpoint_best.h5", "nonfinite.json", "curves.png"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    unlink(ebb_pool_text(&s->config->pool, "%s/%s", s->config->out, names[i]));
+}
+
 static ebb_status fit(session *s)
 {
   const char *text = ebb_config_text(s->config);
   ebb_fit     f = {.train = s->train, .val = s->val, .folder = s->config->out, .config = text, .report = report,
                    .context = s, .stop = &ebb_stop};
   EBB_TRY(ebb_folder_make(s->config->out));
+  if (s->flags->force) remove_old(s);
   EBB_TRY(write_config(s, text));
   print_start(s);
-  ebb_progress_begin(&s->line, s->config->train.batch * s->config->train.accumulate, s->flags->quiet);
+  ebb_progress_begin(&s->line, s->config->train.batch * s->config->train.accumulate, s->trainer.best, s->flags->quiet);
   ebb_stop_listen();
   ebb_status status = ebb_trainer_fit(&s->trainer, &f);
   ebb_progress_end(&s->line);
@@ -249,7 +260,7 @@ static int run(const ebb_flags *flags, ebb_words words)
 const ebb_verb ebb_verb_train = {
   .name = "train", .arguments = "CONFIG [key=value ...]", .summary = "Trains a network",
   .text = "CONFIG is a YAML file, a preset or a network's name. The folder `out` gets checkpoint_last.h5, "
-          "checkpoint_best.h5, log.csv, log.jsonl, config.yaml and curves.png. SIGINT and SIGTERM finish the step, save and "
+          "with a validation set checkpoint_best.h5, log.csv, log.jsonl, config.yaml and curves.png. SIGINT and SIGTERM finish the step, save and "
           "exit with 130 or 143; a second one stops at once.",
   .flags = "json resume force quiet", .sections = "model data train run out", .least = 1, .run = run,
 };

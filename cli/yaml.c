@@ -70,15 +70,16 @@ static cyaml_schema_field_t text_field(const char *key, size_t at)
               .string = {.min = 0, .max = VALUE_MOST}}};
 }
 
-static cyaml_schema_field_t list_field(const char *key, size_t at)
+/* An empty list looks like none to libcyaml, which is the default: so only where that is empty. */
+static cyaml_schema_field_t list_field(const ebb_option *o, size_t at)
 {
   return (cyaml_schema_field_t){
-    .key = key,
+    .key = o->key,
     .data_offset = (uint32_t)(at + offsetof(slot, list)),
     .count_offset = (uint32_t)(at + offsetof(slot, count)),
     .count_size = sizeof(uint32_t),
     .value = {.type = CYAML_SEQUENCE, .flags = CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, .data_size = sizeof(char *),
-              .sequence = {.entry = &list_entry, .min = 0, .max = 1024}}};
+              .sequence = {.entry = &list_entry, .min = *o->standard ? 1 : 0, .max = 1024}}};
 }
 
 static int keys_of(const ebb_yaml_section *s)
@@ -97,7 +98,7 @@ static int section_fields(cyaml_schema_field_t *f, const ebb_yaml_section *s)
     count = 1;
   }
   for (const ebb_option *o = s->table; o && o->key; o++, count++)
-    f[count] = is_list(o) ? list_field(o->key, (size_t)count * sizeof(slot))
+    f[count] = is_list(o) ? list_field(o, (size_t)count * sizeof(slot))
                           : text_field(o->key, (size_t)count * sizeof(slot));
   return count;
 }
@@ -193,6 +194,9 @@ static ebb_status refuse(const reader *r, cyaml_err_t why)
   if (why == CYAML_ERR_INVALID_VALUE && strncmp(said->reason, "Expecting STRING", 16) == 0)
     return ebb_fail(EBB_CONFIG, "%s, near line %d: %s%s%s: expected one value, found a list or a section", r->origin,
                     said->line, section, *section ? "." : "", key);
+  if (why == CYAML_ERR_SEQUENCE_ENTRIES_MIN)
+    return ebb_fail(EBB_CONFIG, "%s, near line %d: %s%s%s: expected at least one number, found an empty list\n"
+                    "hint: leave the key out for its default", r->origin, said->line, section, *section ? "." : "", key);
   return ebb_fail(EBB_CONFIG, "%s, near line %d: expected sections of 'key: value' lines, found: %s (%s)\n"
                   "hint: see the files in models/presets for the form", r->origin, said->line,
                   said->reason[0] ? said->reason : "no YAML", cyaml_strerror(why));

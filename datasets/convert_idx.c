@@ -97,7 +97,11 @@ static ebb_status copy_rows(idx *x, ebb_write *w, void *piece, uint64_t together
     EBB_TRY(read_bytes(x, piece, (size_t)count * x->row));
     EBB_TRY(ebb_write_rows(w, piece, count));
   }
-  if (gzread(x->file, &more, 1) != 0)
+  int end = gzread(x->file, &more, 1);
+  if (end < 0)
+    return ebb_fail(EBB_DATA, "%s: expected its end, found damage: %s\nhint: copy the file again", x->path,
+                    gzerror(x->file, &end));
+  if (end > 0)
     return ebb_fail(EBB_DATA, "%s: expected its end after %llu samples, found more bytes", x->path,
                     (unsigned long long)x->dims[0]);
   return EBB_OK;

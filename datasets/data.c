@@ -193,6 +193,17 @@ static ebb_status open_set(ebb_data_parts *p, ebb_h5 *f, const char *group, ebb_
   return p->norm ? EBB_OK : settle_norm(p, f, s);
 }
 
+/* The validation set beside the training set: another dataset, or the run would be judged by what it has learnt. */
+static ebb_status open_found_val(ebb_data_parts *p, ebb_h5 *f)
+{
+  EBB_TRY(open_set(p, f, "", EBB_VAL_SET));
+  if (p->set[EBB_VAL_SET].images != p->set[EBB_TRAIN_SET].images) return EBB_OK;
+  return ebb_fail(EBB_CONFIG,
+                  "%s: expected a validation set of its own, found that data.raw=%s names the training set's images for both"
+                  "\nhint: name the group, data.train=%s:GROUP and data.val=%s:GROUP, or leave data.raw out",
+                  p->set[EBB_VAL_SET].name, p->options.raw, ebb_h5_path(f), ebb_h5_path(f));
+}
+
 static ebb_status open_train(ebb_data_parts *p)
 {
   const char *file, *group;
@@ -202,7 +213,7 @@ static ebb_status open_train(ebb_data_parts *p)
   ebb_status status = open_set(p, f, group, EBB_TRAIN_SET);
   if (status == EBB_OK && !*p->options.val) {
     if (!*group && ebb_layout_has(f, EBB_VAL_SET, &p->pool))
-      status = open_set(p, f, "", EBB_VAL_SET);
+      status = open_found_val(p, f);
     else
       ebb_note(&p->notes, "%s: no validation set; data.val names one", file);
   }

@@ -3,22 +3,27 @@
  * Ebb trains deep reversible networks in constant memory: activations flow forward and ebb back, the backward pass
  * reconstructs every activation from the output instead of keeping it.
  *
- *   ebb_model m;                                         a network is a tree of layers, const while it works
- *   ebb_network_model(&m, ebb_network_find("revnet-38"), options, shape, 10);
+ *   EBB_TRY(ebbk_start());                              kernels for this processor
+ *   ebb_model_begin(&m, &b, "small", image);             a network is a tree of layers, const while it works;
+ *   ... ebb_sequence_add(s, ebb_conv(&b, "stem", ...));  models/ has a catalogue of networks
+ *   EBB_TRY(ebb_model_end(&m, &b, ebb_sequence_close(s)));
  *
- *   ebb_plan plan;                                       everything may fail here: shapes, memory ...
- *   ebb_plan_make(&plan, &m, x, (ebb_plan_options){.policy = EBB_REVERSE, .training = true}, &pool);
- *   EBB_TRY(ebb_workspace_create(&work, &m, &plan));
+ *   options.optimizer = ebb_optim_bytes(&train, &m);
+ *   ebb_plan_make(&plan, &m, x, options, &pool);         to the byte, before anything runs
+ *   EBB_TRY(ebb_workspace_create(&work, &m, &plan));     everything may fail up to here ...
  *   ebb_model_initialise(&m, work.weights, work.state, seed);
  *
- *   while (source->ops->next(source, &batch) == EBB_OK && batch.x.s.n) {         ... and nothing below
+ *   while (step < steps) {                               ... and below only the data
+ *     EBB_TRY(source->ops->next(source, &batch));
+ *     work.run.pass = EBB_TRAIN;
  *     ebb_forward(&work.run, &m, batch.x, &y);           keeps nothing that a layer can reconstruct
  *     loss = ebb_loss_eval(&criterion, &work.run, y, batch.labels, 1, &dy);
  *     ebb_backward(&work.run, &m, batch.x, dy, none);    reconstructs inputs, accumulates gradients
  *     norm = ebb_optim_norm(&m, work.grads);
- *     ebb_optim_step(&o, &m, work.weights, work.grads, work.optimizer, lr, norm, step++ == 0);
+ *     ebb_optim_step(&train, &m, work.weights, work.grads, work.optimizer, lr, norm, step++ == 0);
  *   }
  *
+ * tests/unit/test_train.c has it whole, and running ("the loop of ebb.h").
  * ebb_trainer (train/trainer.h) is this loop with schedules, validation, logs and checkpoints.
  *
  * The laws:
@@ -34,6 +39,7 @@
 #include "base/arena.h"         /* where memory comes from              */
 #include "base/rng.h"           /* random numbers by counters           */
 #include "base/view.h"          /* shapes and views                     */
+#include "kernels/kernels.h"    /* the arithmetic                       */
 #include "layers/layer.h"       /* the contract of a layer              */
 #include "layers/layers.h"      /* the irreversible ones                */
 #include "reversible/reversible.h" /* those with an inverse             */
@@ -42,7 +48,7 @@
 #include "compose/plan.h"       /* its memory, known beforehand         */
 #include "compose/catalogue.h"  /* all layers there are                 */
 #include "train/batches.h"      /* where batches come from              */
-#include "train/loss.h"
-#include "train/optim.h"
-#include "train/checkpoint.h"
-#include "train/trainer.h"
+#include "train/loss.h"          /* how far from the labels              */
+#include "train/optim.h"         /* how weights follow gradients         */
+#include "train/checkpoint.h"    /* a run on disk                        */
+#include "train/trainer.h"       /* the loop, with all around it         */

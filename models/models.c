@@ -1,4 +1,5 @@
 /* models.c -- the table of networks. See models.h. */
+#define _POSIX_C_SOURCE 200809L
 #include "models/models.h"
 
 #include <string.h>
@@ -35,9 +36,22 @@ const ebb_network *ebb_network_find(const char *name)
     names[i] = ebb_networks[i].name;
   }
   const char *near = ebb_nearest(name, names, NETWORKS);
-  ebb_fail(EBB_CONFIG, "model.name: there is no network '%s'%s%s\nhint: `ebb models` lists them", name,
-           near ? ", did you mean " : "", near ? near : "");
+  ebb_fail(EBB_CONFIG, "model.name: expected a network, found '%s'\nhint: %s%s%s", name,
+           near ? "did you mean " : "`ebb models` lists them", near ? near : "", near ? "?" : "");
   return NULL;
+}
+
+ebb_status ebb_network_options(const ebb_network *n, void *options, const char *words, ebb_pool *pool)
+{
+  char *rest = ebb_pool_text(pool, "%s %s", n->preset ? n->preset : "", words), *next = NULL;
+  ebb_options_default(options, n->options);
+  for (char *word = strtok_r(rest, " ", &next); word; word = strtok_r(NULL, " ", &next)) {
+    char *value = strchr(word, '=');
+    EBB_ASSERT(value, "network %s: expected key=value, found '%s'", n->name, word);
+    *value = '\0';
+    EBB_TRY(ebb_option_set(options, n->options, "model", word, value + 1, pool));
+  }
+  return EBB_OK;
 }
 
 ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes)

@@ -1,5 +1,6 @@
 /* models.h -- the catalogue of networks.
- * Owns: one row a network. Must not know: datasets, training. To add a network: one file, one row in models.c. */
+ * Owns: one row a network. Must not know: datasets, training. To add a network: one file, its
+ * line in networks.h and in meson.build, one row in models.c. */
 #pragma once
 #include "base/option.h"
 #include "compose/model.h"
@@ -20,6 +21,10 @@ typedef struct ebb_network {
 extern const ebb_network ebb_networks[]; /* ends with name == NULL */
 
 const ebb_network *ebb_network_find(const char *name); /* NULL with a message (nearest name) if there is none */
+
+/* Sets the network's options: its table's defaults, its preset, then `words`, "variant=memcnn classes=100" or "". Texts live
+ * in the pool. EBB_CONFIG for a word that the table does not know. */
+ebb_status ebb_network_options(const ebb_network *network, void *options, const char *words, ebb_pool *pool);
 
 /* A model of the catalogue: options is a struct of network->options_size bytes, set by its table. */
 ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes);

@@ -1,5 +1,5 @@
 /* residual.h -- what ResNet and RevNet are made of: pre-activation residual paths, stems, heads, and their options.
- * Owns: the details in which the RevNet authors' code and MemCNN differ. Must not know: reversibility. */
+ * Owns: the details in which the RevNet authors' code and MemCNN differ. Must not know: couplings. */
 #pragma once
 #include "compose/sequence.h"
 #include "layers/layers.h"

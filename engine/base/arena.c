@@ -1,4 +1,4 @@
-/* arena.c -- see arena.h. In builds with assertions, released memory is filled with a NaN pattern, so that a
+/* arena.c -- see arena.h. In debug builds (no NDEBUG), released memory is filled with a NaN pattern, so that a
  * use after release shows in the results; under AddressSanitizer it is unreadable as well. */
 #define _GNU_SOURCE
 #include "base/arena.h"
@@ -168,14 +168,54 @@ static size_t system_number(const char *path, const char *key, size_t unit, size
   return value;
 }
 
+/* No limit that a system states is as large. */
+static const size_t none = (size_t)1 << 46;
+
+/* What a control group's files leave; `none` if they are not there or set no limit. */
+static size_t group_free(const char *folder, const char *limit_file, const char *used_file, const char *cache_key)
+{
+  char path[512];
+  snprintf(path, sizeof path, "%s/%s", folder, limit_file);
+  size_t limit = system_number(path, "", 1, none);
+  snprintf(path, sizeof path, "%s/%s", folder, used_file);
+  size_t used = system_number(path, "", 1, 0);
+  snprintf(path, sizeof path, "%s/memory.stat", folder);
+  size_t cache = system_number(path, cache_key, 1, 0);
+  return limit >= none ? none : limit + cache > used ? limit + cache - used : 0;
+}
+
+/* The folder of this process's group below `root`, from a line of /proc/self/cgroup: "0::/user.slice", "9:memory:/x". */
+static void own_group(char folder[512], const char *root, const char *controller)
+{
+  FILE *f = fopen("/proc/self/cgroup", "r");
+  char  line[400];
+  snprintf(folder, 512, "%s", root);
+  while (f && fgets(line, sizeof line, f)) {
+    char *name = strchr(line, ':'), *place = name ? strchr(name + 1, ':') : NULL;
+    if (!place) continue;
+    *place++ = 0;
+    place[strcspn(place, "\n")] = 0;
+    if (strcmp(name + 1, controller) == 0) snprintf(folder, 512, "%s%s", root, strcmp(place, "/") == 0 ? "" : place);
+  }
+  if (f) fclose(f);
+}
+
+/* The group's own limit and the root's: inside a container the group's path may be that of the host. */
+static size_t group_least(const char *root, const char *controller, const char *limit, const char *used, const char *cache)
+{
+  char folder[512];
+  own_group(folder, root, controller);
+  size_t own = group_free(folder, limit, used, cache), top = group_free(root, limit, used, cache);
+  return own < top ? own : top;
+}
+
 size_t ebb_memory_available(void)
 {
-  const size_t none = (size_t)1 << 46;
   size_t machine = system_number("/proc/meminfo", "MemAvailable:", 1024, none);
-  size_t limit = system_number("/sys/fs/cgroup/memory.max", "", 1, none);
-  size_t used = system_number("/sys/fs/cgroup/memory.current", "", 1, 0);
-  size_t cache = system_number("/sys/fs/cgroup/memory.stat", "inactive_file", 1, 0);
-  size_t group = limit == none ? none : limit + cache > used ? limit + cache - used : 0;
+  size_t second = group_least("/sys/fs/cgroup", "", "memory.max", "memory.current", "inactive_file");
+  size_t first = group_least("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                             "total_inactive_file");
+  size_t group = first < second ? first : second;
   return machine < group ? machine : group;
 }
 

@@ -68,6 +68,7 @@ ebb_status ebb_file_replace(const char *path, const ebb_bytes_part *parts, size_
 ebb_status ebb_folder_make(const char *path)
 {
   char part[PATH_SIZE];
+  if (!*path) return ebb_fail(EBB_CANTCREAT, "expected the name of a folder, found nothing");
   if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
     return ebb_fail(EBB_CANTCREAT, "%s: the path is too long", path);
   for (char *p = part + 1;; p++) {

@@ -187,10 +187,12 @@ static verdict read_value(void *field, const ebb_option *o, const char *text, eb
     return FINE;
   case EBB_OPTION_LIST:
     list = read_list(&v.ints.count, &v.ints, int_element, o, text);
+    if (list == FINE && v.ints.count == 0 && *o->standard) return UNREADABLE;
     if (list == FINE) memcpy(field, &v.ints, sizeof v.ints);
     return list;
   case EBB_OPTION_REALS:
     list = read_list(&v.numbers.count, &v.numbers, real_element, o, text);
+    if (list == FINE && v.numbers.count == 0 && *o->standard) return UNREADABLE;
     if (list == FINE) memcpy(field, &v.numbers, sizeof v.numbers);
     return list;
   case EBB_OPTION_TEXT:

@@ -10,8 +10,8 @@ typedef enum ebb_option_kind {
   EBB_OPTION_BOOL,     /* bool: true false yes no on off 1 0                           */
   EBB_OPTION_TEXT,     /* const char *, owned by the pool given to ebb_option_set      */
   EBB_OPTION_CHOICE,   /* int: index into the words of `choices`, "reverse|store"      */
-  EBB_OPTION_LIST,     /* ebb_ints: "32,64,128"                                        */
-  EBB_OPTION_REALS,    /* ebb_numbers: "0.5,0.25"                                      */
+  EBB_OPTION_LIST,     /* ebb_ints: "32,64,128"; may be empty if its default is        */
+  EBB_OPTION_REALS,    /* ebb_numbers: "0.5,0.25", likewise                            */
 } ebb_option_kind;
 
 #define EBB_LIST_MOST 16

@@ -2,6 +2,7 @@
 #include "compose/model.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/kernels.h"
 
@@ -69,6 +70,16 @@ void ebb_model_initialise(const ebb_model *m, ebb_real *weights, ebb_real *state
     ebb_rng   g = {seed, EBB_RNG_INIT, (uint32_t)p->index};
     for (size_t i = 0; i < p->count; i++) values[i] = (ebb_real)initial(p, g, i);
   }
+}
+
+/* Their names begin with the layer's. */
+size_t ebb_model_weights_of(const ebb_model *m, const ebb_layer *l)
+{
+  size_t count = 0, length = strlen(l->name);
+  if (l == m->root) return m->weights;
+  for (const ebb_param *p = m->params; p; p = p->next)
+    if (p->kind == EBB_WEIGHT && strncmp(p->name, l->name, length) == 0 && p->name[length] == '.') count += p->count;
+  return count;
 }
 
 static void walk(const ebb_layer *l, int depth, void (*visit)(const ebb_layer *, int, void *), void *context)

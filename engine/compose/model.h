@@ -23,11 +23,14 @@ void       ebb_model_destroy(ebb_model *m);
 /* Draws initial weights and sets initial states, by (seed, parameter). */
 void ebb_model_initialise(const ebb_model *m, ebb_real *weights, ebb_real *state, uint64_t seed);
 
-/* Calls `visit` for every layer, parents first; depth 0 is the root; x is the layer's input for a model input x. */
+/* Trainable values of a layer and of all layers inside it. */
+size_t ebb_model_weights_of(const ebb_model *m, const ebb_layer *l);
+
+/* Calls `visit` for every layer, parents first; depth 0 is the root. */
 void ebb_model_walk(const ebb_model *m, void (*visit)(const ebb_layer *l, int depth, void *context), void *context);
 
 /* One training or evaluation pass, by r->pass and r->policy: x -> *y, which lies in the run's arena until
- * ebb_backward, or ebb_release where there is none. A TRAIN pass counts r->step up. */
+ * ebb_backward, or ebb_release where there is none; x must stay as it is until then. A TRAIN pass counts r->step up. */
 void ebb_forward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view *y);
 /* Adds all parameters' gradients; dx.p may be NULL. Everything of the pass is released. */
 void ebb_backward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view dy, ebb_view dx);

@@ -1,15 +1,13 @@
 /* plan.c -- see plan.h. */
 #include "compose/plan.h"
 
-#include <string.h>
-
 /* Room on the stack of kept views: a layer pushes two at most (coupling), and its sequence one for it. */
 static size_t most_kept(const ebb_model *m)
 {
   return 3 * (size_t)m->layers;
 }
 
-/* One training step and one evaluation, dry; what the loss takes is one more tensor like the output. */
+/* One training step and one evaluation, dry; what the loss takes is one more tensor like the output, in both. */
 static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, bool training, bool input_gradient)
 {
   static char somewhere; /* an address that is not NULL: nobody follows it */
@@ -21,6 +19,7 @@ static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, bool training,
   }
   r->pass = EBB_EVAL;
   ebb_forward(r, m, in, &y);
+  ebb_scratch_view(r, y.s);
   ebb_release(r);
 }
 
@@ -120,14 +119,6 @@ size_t ebb_workspace_peak(const ebb_workspace *w, size_t batches)
 /* ---- the tree ------------------------------------------------------------------------------------------------ */
 typedef struct printer { FILE *out; const ebb_plan *p; const ebb_model *m; } printer;
 
-static size_t parameters_below(const ebb_model *m, const ebb_layer *l)
-{
-  size_t count = 0, length = strlen(l->name);
-  for (const ebb_param *q = m->params; q; q = q->next)
-    if (q->kind == EBB_WEIGHT && strncmp(q->name, l->name, length) == 0 && q->name[length] == '.') count += q->count;
-  return count;
-}
-
 static void print_layer(const ebb_layer *l, int depth, void *context)
 {
   const printer   *k = context;
@@ -136,7 +127,7 @@ static void print_layer(const ebb_layer *l, int depth, void *context)
   if (depth == 0) return;
   snprintf(name, sizeof name, "%*s%s", 2 * (depth - 1), "", l->name);
   fprintf(k->out, "%-40s %-13s %-12s %-12s %9zu %11.2f %11.2f\n", name, l->ops->name, ebb_shape_print(x, t->x),
-          ebb_shape_print(y, t->y), parameters_below(k->m, l), (double)t->kept / 1048576,
+          ebb_shape_print(y, t->y), ebb_model_weights_of(k->m, l), (double)t->kept / 1048576,
           (double)(t->forward_peak > t->backward_peak ? t->forward_peak : t->backward_peak) / 1048576);
 }
 

@@ -27,9 +27,10 @@ typedef struct ebb_plan {
   size_t peak;                                 /* the sum of all                                    */
   ebb_tally *tally;                            /* (layers), in the pool                             */
   size_t saved;                                /* part of `state`                                   */
-  size_t kept_views;
+  size_t kept_views;                           /* number of them                                    */
 } ebb_plan;
 
+/* Plans for batches like x, of the threads that compute now (ebb_threads_set comes before, and not after). */
 void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool);
 
 /* The regions of a run and the run in them. */

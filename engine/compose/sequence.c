@@ -171,7 +171,7 @@ static bool keeps_in_place(const ebb_sequence *s, const ebb_run *r, int i, bool 
 {
   const ebb_layer *l = s->layers[i];
   return owned && i + 1 < s->count && l->ops->in_place && l->ops->ignores_x && !l->ops->child &&
-         !needed_for_reversal(s, r, i);
+         !needed_for_reversal(s, r, i) && !reversible_from(s, i + 1);
 }
 
 static ebb_view over_input(ebb_run *r, ebb_view now, ebb_shape out)

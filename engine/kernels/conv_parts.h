@@ -1,4 +1,4 @@
-/* conv_parts.h -- what the convolution and its weight gradient share: the index law of one dimension.
+/* conv_parts.h -- what the convolution and its weight gradient share: the index law of one dimension, and small helpers.
  * Private to conv.c and conv_weight.c. */
 #pragma once
 #include "kernels/fast.h"

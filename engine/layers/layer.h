@@ -22,7 +22,7 @@ typedef struct ebb_layer_ops {
   const char *formula;   /* "z1 = x1 + F(x2); z2 = x2 + G(z1)"                                              */
   const char *source;    /* paper and equation, or ""                                                       */
 
-  bool in_place;         /* a leaf's forward may be called with y == x                                      */
+  bool in_place;         /* forward may be called with y == x                                              */
   bool ignores_x;        /* backward does not read x (only its shape)                                       */
   ebb_dx_place dx_place;
 
@@ -41,7 +41,7 @@ typedef struct ebb_layer_ops {
    * with in_place allow, and reversible layers expect. */
   void (*backward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch);
 
-  /* Reversible layers only, in place, after a TRAIN forward of the same run.  y -> x */
+  /* Reversible layers only, in place, after a forward of the same run.  y -> x */
   void (*inverse)(const ebb_layer *l, ebb_run *r, ebb_view y);
   /* y -> x and dy -> dx, sharing one evaluation of what both need; adds the parameters' gradients. */
   void (*reverse)(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);

@@ -40,11 +40,11 @@ typedef struct ebb_tally {
 
 typedef struct ebb_run {
   ebb_arena      *arena;
-  const ebb_real *weights;    /* all parameters, by ebb_param.offset                       */
+  const ebb_real *weights;    /* all trainable parameters, by ebb_param.offset                       */
   ebb_real       *grads;      /* their gradients, added to                                 */
   ebb_real       *state;      /* running statistics, by ebb_param.offset                   */
   char           *saved;      /* what layers keep from forward to backward, by layer id    */
-  size_t         *saved_at;   /* (layers) offsets into `saved`                             */
+  size_t         *saved_at;   /* (layers) offsets into `saved`, bytes                             */
   ebb_kept       *kept;       /* stack of inputs kept for the way back                     */
   size_t          kept_count, kept_size;
   uint64_t        seed;

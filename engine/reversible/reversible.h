@@ -7,7 +7,7 @@
 ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int first, const ebb_layer *f,
                         const ebb_layer *g);
 
-/* transition.c -- y1 = A(x1) + F(x2); y2 = B(x2) + G(y1) on real values: F/G coupling where the shape changes.
- * x1 has the first half of the channels. A, B, F change the shape alike; G keeps it. */
+/* transition.c -- y1 = A1(x1) + F(x2); y2 = A2(x2) + G(y1) on real values: F/G coupling where the shape changes.
+ * x1 has the first half of the channels. A1, A2, F change the shape alike; G keeps it. */
 ebb_layer *ebb_transition(ebb_builder *b, const char *name, const ebb_layer *a1, const ebb_layer *a2,
                           const ebb_layer *f, const ebb_layer *g);

@@ -75,8 +75,8 @@ static ebb_status validate(fit *f)
   }
   f->began += now() - began;
   EBB_TRY(report(f, f->with->val ? &m : NULL));
-  EBB_TRY(save(f, "checkpoint_last.h5"));
-  return better ? save(f, "checkpoint_best.h5") : EBB_OK;
+  if (better) EBB_TRY(save(f, "checkpoint_best.h5")); /* first: the last one says that it is there */
+  return save(f, "checkpoint_last.h5");
 }
 
 /* Where numbers went astray; what has stopped the run stays the message, whatever becomes of the dump. */
@@ -116,7 +116,7 @@ ebb_status ebb_trainer_fit(ebb_trainer *t, const ebb_fit *with)
   fit f = {.t = t, .with = with};
   EBB_TRY(ebb_folder_make(with->folder));
   EBB_TRY(ebb_log_open(&f.log, with->folder, t->step));
-  EBB_TRY(with->train->ops->seek(with->train, t->epoch, t->cursor));
+  EBB_TRY(ebb_trainer_seek(t, with->train));
   begin_report(&f);
   return run(&f);
 }

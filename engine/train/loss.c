@@ -10,7 +10,7 @@ static size_t labelled(const int32_t *labels, size_t rows)
   return count ? count : 1;
 }
 
-/* L = mean of -sum_k t_k log softmax(y)_k  gives  dL/dy = (softmax(y) - t) / rows. */
+/* L = mean of -sum_k t_k log softmax(y)_k  gives  dL/dy = weight (softmax(y) - t) / (labelled rows). */
 double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, double weight, ebb_view *dy)
 {
   size_t   rows = ebb_sites(y.s), counted = labelled(labels, rows);

@@ -33,23 +33,41 @@ static ebb_status check_budget(const ebb_plan *p, size_t budget)
                   p->policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
 }
 
-ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
-                              const ebb_run_options *run, uint64_t epoch_samples, size_t batches)
+static void begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
 {
   *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = {o->smoothing}, .best = -1};
   ebb_threads_set(o->threads);
-  EBB_TRY(count_steps(t, epoch_samples));
-  ebb_plan_options plan = {.policy = t->policy, .training = true, .optimizer = ebb_optim_bytes(o, m), .batches = batches};
-  ebb_plan_make(&t->plan, m, x, plan, &t->pool);
+}
+
+/* Plans, checks the plan, takes the regions. */
+static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options *run, ebb_plan_options plan)
+{
+  plan.policy = t->policy;
+  ebb_plan_make(&t->plan, t->model, x, plan, &t->pool);
   ebb_status status = check_budget(&t->plan, run->memory);
-  if (status == EBB_OK) status = ebb_workspace_create(&t->work, m, &t->plan);
+  if (status == EBB_OK) status = ebb_workspace_create(&t->work, t->model, &t->plan);
   if (status != EBB_OK) {
     ebb_pool_clear(&t->pool);
     return status;
   }
-  t->work.run.seed = o->seed;
-  ebb_model_initialise(m, t->work.weights, t->work.state, o->seed);
+  t->work.run.seed = t->options.seed;
+  ebb_model_initialise(t->model, t->work.weights, t->work.state, t->options.seed);
   return EBB_OK;
+}
+
+ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                              const ebb_run_options *run, uint64_t epoch_samples, size_t batches)
+{
+  begin(t, m, o, run);
+  EBB_TRY(count_steps(t, epoch_samples));
+  return take_memory(t, x, run, (ebb_plan_options){.training = true, .optimizer = ebb_optim_bytes(o, m), .batches = batches});
+}
+
+ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                                   const ebb_run_options *run, size_t batches)
+{
+  begin(t, m, o, run);
+  return take_memory(t, x, run, (ebb_plan_options){.batches = batches});
 }
 
 void ebb_trainer_destroy(ebb_trainer *t)
@@ -113,6 +131,12 @@ static ebb_status advance_epoch(ebb_trainer *t, ebb_source *source)
   t->epoch++;
   t->cursor = 0;
   return source->ops->seek(source, t->epoch, 0);
+}
+
+ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source)
+{
+  EBB_TRY(advance_epoch(t, source));
+  return source->ops->seek(source, t->epoch, t->cursor);
 }
 
 ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)

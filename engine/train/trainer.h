@@ -1,6 +1,8 @@
 /* trainer.h -- training: batches in, better weights out.
  * Owns: the loop, its options, its state. Must not know: files of users, command lines, networks. */
 #pragma once
+#include <signal.h>
+
 #include "base/option.h"
 #include "compose/plan.h"
 #include "train/batches.h"
@@ -29,12 +31,12 @@ extern const ebb_option ebb_run_option_table[];
 
 /* ---- the trainer --------------------------------------------------------------------------------------- */
 typedef struct ebb_progress {  /* what is logged and shown                */
-  uint32_t epoch;              /* from 0                                  */
+  uint32_t epoch;              /* from 0; after its last step the next one */
   uint64_t step, steps;        /* optimiser steps done, of                */
   double   lr, loss, accuracy; /* loss and accuracy of the batches since the last report */
   double   grad_norm;          /* of the last step, before clipping       */
   double   step_seconds;       /* mean since the last report              */
-  bool     validated;          /* the next two are new                    */
+  bool     validated;          /* the next three are new                  */
   double   val_loss, val_accuracy, val_top5;
 } ebb_progress;
 
@@ -60,18 +62,24 @@ typedef struct ebb_trainer {
  * bytes of the sources. Errors: EBB_OSERR (does not fit: planned, available, what to change), EBB_CONFIG. */
 ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                               const ebb_run_options *run, uint64_t epoch_samples, size_t batches);
+/* The same for ebb_trainer_evaluate alone: no gradients, no optimiser state. */
+ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                                   const ebb_run_options *run, size_t batches);
 void ebb_trainer_destroy(ebb_trainer *t);
 
 /* One optimiser step: `accumulate` batches from `source`, whose metrics are added to m. Moves on to the next epoch.
  * EBB_SOFTWARE if loss or gradients are not finite, or the stream left its range: the message says where. */
 ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
 
+/* Puts the source where the trainer stands; in the next epoch, if this one has no whole batch left. */
+ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source);
+
 /* Evaluates in the file's order, with running statistics. */
 ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
 
 /* The whole run: from where the trainer stands to `steps`, validating (val may be NULL) at the end of each epoch,
- * logging to DIR/log.csv and DIR/log.jsonl, saving DIR/checkpoint_last.h5 each epoch (and every save_every steps), and
- * DIR/checkpoint_best.h5. `report` (may be NULL) is called every log_every steps and after each validation. `*stop` is
+ * logging to FOLDER/log.csv and FOLDER/log.jsonl, saving FOLDER/checkpoint_last.h5 each epoch (and every save_every steps),
+ * and after each validation of the highest accuracy so far FOLDER/checkpoint_best.h5. `report` (may be NULL) is called every log_every steps and after each validation. `*stop` is
  * looked at after each step: if set, saves and returns EBB_OK with t->step < t->steps. */
 typedef struct ebb_fit {
   ebb_source *train, *val;
@@ -79,6 +87,6 @@ typedef struct ebb_fit {
   const char *config;          /* resolved configuration, kept in the checkpoint                  */
   void      (*report)(const ebb_progress *p, void *context);
   void       *context;
-  const volatile int *stop;    /* may be NULL */
+  const volatile sig_atomic_t *stop; /* may be NULL */
 } ebb_fit;
 ebb_status ebb_trainer_fit(ebb_trainer *t, const ebb_fit *fit);

@@ -164,6 +164,19 @@ START_TEST(gradients_are_not_zero)
 }
 END_TEST
 
+START_TEST(every_row_fits_somewhere)
+{
+  int fits = 0;
+  for (int i = 0; i < SHAPES; i++) {
+    bench t;
+    if (!bench_open(&t, (size_t)_i, shapes[i], EBB_STORE)) continue;
+    fits++;
+    bench_close(&t);
+  }
+  ck_assert_msg(fits >= 3, "%s takes %d of the shapes: too few to say anything", ebb_catalogue_at((size_t)_i)->name, fits);
+}
+END_TEST
+
 /* ---- double: analytic gradients against central differences --------------------------------------------------- */
 #ifdef EBB_DOUBLE
 static double objective(bench *t)
@@ -359,6 +372,7 @@ int main(void)
     return EXIT_FAILURE;
   }
   tcase_set_timeout(all, 120);
+  tcase_add_loop_test(all, every_row_fits_somewhere, 0, (int)ebb_catalogue_count());
   tcase_add_loop_test(all, forward_fits_its_shape_and_repeats, 0, cases);
   tcase_add_loop_test(all, peak_is_the_plan, 0, cases);
   tcase_add_loop_test(all, gradients_are_not_zero, 0, cases);

@@ -99,10 +99,8 @@ static void make_model(session *s, const char *name, int count, char **words)
   const ebb_network *n = ebb_network_find(name);
   if (!n) stop(ebb_message());
   void *options = ebb_pool_take(&s->pool, n->options_size);
-  char *rest = ebb_pool_text(&s->pool, "%s", n->preset ? n->preset : ""), *word;
-  ebb_options_default(options, n->options);
+  succeeds(ebb_network_options(n, options, "", &s->pool));
   ebb_options_default(&s->train, ebb_train_option_table);
-  while ((word = strtok_r(rest, " ", &rest))) set_word(s, n, options, word);
   for (int i = 0; i < count; i++) set_word(s, n, options, words[i]);
   ebb_shape in = {.rank = 2, .n = 1, .d = 1, .h = SIDE, .w = SIDE, .c = COLOURS};
   succeeds(ebb_network_model(&s->model, n, options, in, CLASSES));

@@ -57,6 +57,9 @@ head -c 2000000 /dev/zero | tr '\0' ' ' > bad.yaml
 refuses 'a configuration of 2 MB' 78 bad.yaml 1048576 -- "$EBB" plan bad.yaml
 refuses 'binary data as configuration' 78 good.h5 -- "$EBB" plan ./good.h5
 refuses 'widths and units that do not go together' 78 model.widths -- "$EBB" plan revnet-38 model.units=3,3
+refuses 'an empty list where numbers are needed' 78 train.milestones '0.5,0.75' -- train train.milestones=
+printf 'model:\n  name: stack\ntrain:\n  milestones: []\n' > bad.yaml
+refuses 'the same in a file' 78 bad.yaml milestones -- "$EBB" plan bad.yaml
 refuses 'data.shape that is none' 78 shape -- "$EBB" plan stack data.shape=32by32
 
 # ---- the command line
@@ -75,6 +78,8 @@ refuses 'more than run.memory' 71 run.memory train.batch -- train data.train=goo
 refuses 'a batch larger than the set' 78 train.batch 640 -- train data.train=good.h5 train.batch=1000
 
 # ---- output
+refuses '--force and --resume at once' 64 --resume --force -- train data.train=good.h5 --force --resume
+refuses 'profile: a picture where nothing can be written' 73 nowhere -- "$EBB" profile stack --png=nowhere/m.png "${small[@]}"
 refuses 'output below a file' 73 good.h5 out= -- train data.train=good.h5 out=good.h5/run
 if [ "$(id -u)" -ne 0 ]; then
   mkdir locked && chmod 555 locked

@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 number=0
 
-# ok NAME: the last command's outcome as a TAP line.
+# verdict CODE NAME: an command's outcome as a TAP line.
 verdict() { # CODE NAME [DIAGNOSTICS]
   number=$((number + 1))
   if [ "$1" -eq 0 ]; then

@@ -46,6 +46,8 @@ interrupt twice INT 3
 [ $code -eq 130 ]
 verdict $? 'SIGINT: exit code 130' "code $code: $(cat said)"
 interrupt twice TERM 50 --resume
+[ $code -eq 143 ]
+verdict $? 'SIGTERM in mid-run again: exit code 143' "code $code: $(cat said)"
 (cd twice && train --quiet --resume > /dev/null 2>&1)
 check 'interrupted twice = uninterrupted' cmp twice/run/checkpoint_last.h5 whole/run/checkpoint_last.h5
 leftovers=$(find . -path '*run*' -type f ! -name 'checkpoint_*.h5' ! -name 'log.*' ! -name config.yaml ! -name curves.png)

@@ -95,11 +95,6 @@ static void images_open(images *s, uint64_t seed)
 }
 
 /* ---- a run ------------------------------------------------------------------------------------------------------------ */
-static void set(void *options, const ebb_network *n, const char *key, const char *value, ebb_pool *pool)
-{
-  succeeds(ebb_option_set(options, n->options, "model", key, value, pool));
-}
-
 /* The network's preset, then words like "variant=memcnn dropout=0.2". */
 static ebb_model model_of(const char *name, const char *words, ebb_pool *pool)
 {
@@ -107,13 +102,7 @@ static ebb_model model_of(const char *name, const char *words, ebb_pool *pool)
   ebb_model          m;
   ck_assert_ptr_nonnull(n);
   void *options = ebb_pool_take(pool, n->options_size);
-  char *rest = ebb_pool_text(pool, "%s %s", n->preset ? n->preset : "", words), *word;
-  ebb_options_default(options, n->options);
-  while ((word = strtok_r(rest, " ", &rest))) {
-    char *value = strchr(word, '=');
-    *value++ = 0;
-    set(options, n, word, value, pool);
-  }
+  succeeds(ebb_network_options(n, options, words, pool));
   succeeds(ebb_network_model(&m, n, options, image, CLASSES));
   return m;
 }

@@ -776,6 +776,20 @@ START_TEST(refuses_two_candidates)
 }
 END_TEST
 
+START_TEST(refuses_to_validate_on_the_training_set)
+{
+  hid_t f = file_open("a.h5");
+  add_set(f, "/train", H5T_STD_U8LE, false, 0, 0);
+  add_set(f, "/val", H5T_STD_U8LE, false, 0, 0);
+  H5Fclose(f);
+  ebb_data_options o = options(at("a.h5"));
+  o.raw = "/train/images";
+  REFUSES(&o, EBB_CONFIG, "validation set of its own", "data.raw=/train/images", "data.val=");
+  o.raw = "images";
+  ebb_data_close(open_data(&o));
+}
+END_TEST
+
 START_TEST(refuses_sets_that_do_not_fit)
 {
   int32_t y[N] = {0};
@@ -1264,6 +1278,7 @@ int main(void)
   tcase_add_test(t, refuses_missing_datasets);
   tcase_add_test(t, refuses_two_candidates);
   tcase_add_test(t, refuses_sets_that_do_not_fit);
+  tcase_add_test(t, refuses_to_validate_on_the_training_set);
   tcase_add_test(t, refuses_labels_out_of_range);
   tcase_add_loop_test(t, refuses_nan_and_inf, 0, 2);
   tcase_add_test(t, refuses_shapes_without_a_rule);

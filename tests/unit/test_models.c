@@ -24,18 +24,11 @@ static const struct count { const char *name, *variant, *classes; size_t weights
 
 static const ebb_shape cifar = {.rank = 2, .n = 1, .d = 1, .h = 32, .w = 32, .c = 3};
 
-/* The network's preset, then `variant` and `classes`. */
 static void set_options(void *options, const ebb_network *n, const char *variant, const char *classes, ebb_pool *pool)
 {
-  ebb_options_default(options, n->options);
-  char *preset = ebb_pool_text(pool, "%s", n->preset ? n->preset : ""), *rest = preset, *word;
-  while ((word = strtok_r(rest, " ", &rest))) {
-    char *value = strchr(word, '=');
-    *value++ = 0;
-    ck_assert_msg(ebb_option_set(options, n->options, "model", word, value, pool) == EBB_OK, "%s", ebb_message());
-  }
-  if (variant) ck_assert(ebb_option_set(options, n->options, "model", "variant", variant, pool) == EBB_OK);
-  if (classes) ck_assert(ebb_option_set(options, n->options, "model", "classes", classes, pool) == EBB_OK);
+  const char *words = ebb_pool_text(pool, "%s%s %s%s", variant ? "variant=" : "", variant ? variant : "",
+                                    classes ? "classes=" : "", classes ? classes : "");
+  ck_assert_msg(ebb_network_options(n, options, words, pool) == EBB_OK, "%s", ebb_message());
 }
 
 START_TEST(parameter_counts_are_the_published_ones)

@@ -90,8 +90,8 @@ static const struct { const char *key, *value, *back; } good[] = {
   {"text", "a: 'b' #c", "a: 'b' #c"},
   {"list", "9", "9"},
   {"list", "[3, 4,5 ]", "3,4,5"},
-  {"list", "", ""},
-  {"list", "[]", ""},
+  {"reals", "", ""},
+  {"reals", "[]", ""},
   {"reals", "0.5,-2e10", "0.5,-2e+10"},
   {"reals", "250", "250"},
 };
@@ -108,6 +108,8 @@ END_TEST
 
 /* What is refused, and what the message must say. */
 static const struct { const char *key, *value, *says; } bad[] = {
+  {"list", "", "whole numbers such as"},
+  {"list", "[]", "whole numbers such as"},
   {"whole", "", "whole number"},
   {"whole", "three", "found 'three'"},
   {"whole", "3.5", "found '3.5'"},

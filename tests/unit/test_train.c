@@ -16,13 +16,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "compose/sequence.h"
-#include "kernels/kernels.h"
-#include "layers/layers.h"
-#include "reversible/reversible.h"
-#include "train/checkpoint.h"
+#include "ebb.h"
 #include "train/log.h"
-#include "train/optim.h"
 #include "train/schedule.h"
 #include "tests/suite.h"
 
@@ -797,6 +792,51 @@ static void state_after_a_step(ebb_real *state, const ebb_model *m, ebb_policy p
   s.base.ops->close(&s.base);
 }
 
+/* ---- the loop of ebb.h -------------------------------------------------------------------------------------------- */
+static ebb_status loop_of_ebb_h(ebb_workspace *work, const ebb_model *m, const ebb_train_options *train, ebb_source *source)
+{
+  ebb_pool         pool = {0};
+  ebb_plan         plan;
+  ebb_batch        batch;
+  ebb_view         y, dy, none = {0};
+  ebb_loss         criterion = {train->smoothing};
+  ebb_plan_options options = {.policy = EBB_REVERSE, .training = true, .optimizer = ebb_optim_bytes(train, m)};
+  ebb_plan_make(&plan, m, source->shape, options, &pool);
+  EBB_TRY(ebb_workspace_create(work, m, &plan));
+  ebb_model_initialise(m, work->weights, work->state, train->seed);
+  work->run.seed = train->seed;
+  for (uint64_t step = 0; step < 5;) {
+    EBB_TRY(source->ops->next(source, &batch));
+    work->run.pass = EBB_TRAIN;
+    ebb_forward(&work->run, m, batch.x, &y);
+    ebb_loss_eval(&criterion, &work->run, y, batch.labels, 1, &dy);
+    ebb_backward(&work->run, m, batch.x, dy, none);
+    double norm = ebb_optim_norm(m, work->grads), lr = ebb_schedule_lr(train, step, (uint64_t)train->steps);
+    ebb_optim_step(train, m, work->weights, work->grads, work->optimizer, lr, norm, step++ == 0);
+  }
+  ebb_pool_clear(&pool);
+  return EBB_OK;
+}
+
+START_TEST(the_loop_of_ebb_h_is_the_trainers)
+{
+  ebb_train_options o = standard();
+  ebb_model         m = reversible_network(8, 2);
+  memory            a = memory_of(true, BATCH, SAMPLES), b = memory_of(true, BATCH, SAMPLES);
+  ebb_workspace     work;
+  ebb_trainer       t;
+  succeeds(loop_of_ebb_h(&work, &m, &o, &a.base));
+  trainer_of(&t, &m, &o, EBB_REVERSE);
+  steps(&t, &b, 5);
+  ck_assert_int_eq(memcmp(work.weights, t.work.weights, m.weights * sizeof(ebb_real)), 0);
+  ebb_workspace_destroy(&work);
+  ebb_trainer_destroy(&t);
+  ebb_model_destroy(&m);
+  memory_close(&a.base);
+  memory_close(&b.base);
+}
+END_TEST
+
 START_TEST(running_statistics_move_once_a_step)
 {
   ebb_model m = reversible_network(8, 3);
@@ -1522,6 +1562,7 @@ static TCase *steps_case(void)
   TCase *c = tcase_create("steps");
   tcase_add_test(c, accumulated_batches_are_one_larger_batch);
   tcase_add_test(c, training_learns_and_epochs_turn);
+  tcase_add_test(c, the_loop_of_ebb_h_is_the_trainers);
   tcase_add_test(c, running_statistics_move_once_a_step);
   tcase_add_test(c, an_evaluation_changes_nothing);
   tcase_add_test(c, what_cannot_be_trained_is_refused_before_it_begins);
