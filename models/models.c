@@ -21,6 +21,8 @@ const ebb_network ebb_networks[] = {
     RESNET("resnet-110", "residual network, 110 layers: twin of revnet-110", "units=18,18,18 widths=16,16,32,64"),
     RESNET("resnet-164", "residual network, 164 layers, bottlenecks: twin of revnet-164",
            "units=18,18,18 widths=16,64,128,256 bottleneck=true"),
+    {"iunet", "invertible U-Net with learned orthogonal resampling, 1-D to 3-D", "Etmann et al. 2020", iunet_option_table,
+     sizeof(iunet_options), NULL, iunet_build},
     {"stack", "couplings of one shape, for sweeps over depth", "", stack_option_table, sizeof(stack_options), NULL,
      stack_build},
     {0},

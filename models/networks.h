@@ -5,6 +5,15 @@
 ebb_status revnet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 ebb_status resnet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
+extern const ebb_option iunet_option_table[];
+typedef struct iunet_options {
+  ebb_ints channels, blocks, stride; /* stride: of each step down, or of each and each dimension                       */
+  int      depth, groups, classes, coupling, norm, resample, init;
+  bool     shared, mixing, bias;
+  const char *activation;
+} iunet_options;
+ebb_status iunet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
 typedef struct stack_options { int depth, width, classes; } stack_options;
 extern const ebb_option stack_option_table[];
 ebb_status stack_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);

@@ -56,3 +56,18 @@ ebb_view ebb_view_channels(ebb_view v, int first, int c)
   v.s.c = c;
   return v;
 }
+
+ebb_shape ebb_shape_real(ebb_shape s)
+{
+  s.stream = false;
+  return s;
+}
+
+ebb_view ebb_view_retyped(ebb_view v, ebb_shape s)
+{
+  EBB_ASSERT(s.c == v.s.c || (v.stride == v.s.c && ebb_count(s) == ebb_count(v.s)), "%d channels of %d, stride %d, as %d",
+             v.s.c, v.stride, v.stride, s.c);
+  if (s.c != v.s.c) v.stride = s.c;
+  v.s = s;
+  return v;
+}

@@ -22,6 +22,7 @@ typedef struct ebb_view {
 ebb_shape ebb_shape_none(void);
 bool      ebb_shape_equal(ebb_shape a, ebb_shape b);
 ebb_shape ebb_shape_channels(ebb_shape s, int c);         /* the same sites, c channels            */
+ebb_shape ebb_shape_real(ebb_shape s);                    /* the same sizes, real values            */
 size_t    ebb_sites(ebb_shape s);                         /* N D H W                               */
 size_t    ebb_count(ebb_shape s);                         /* N D H W C                             */
 size_t    ebb_bytes(ebb_shape s);                         /* of a dense tensor                     */
@@ -32,6 +33,8 @@ char *ebb_shape_print(char text[EBB_SHAPE_TEXT], ebb_shape s);
 
 ebb_view ebb_view_of(void *p, ebb_shape s);               /* dense                                 */
 ebb_view ebb_view_channels(ebb_view v, int first, int c); /* channels first .. first + c - 1       */
+/* The same memory as a tensor of shape s; of other channels only if it is dense, and as large.    */
+ebb_view ebb_view_retyped(ebb_view v, ebb_shape s);
 
 static inline ebb_real *ebb_reals(ebb_view v)
 {

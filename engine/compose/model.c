@@ -59,6 +59,7 @@ static double initial(const ebb_param *p, ebb_rng g, uint64_t i)
   case EBB_FILL_NORMAL: return p->scale * ebb_rng_normal(g, i);
   case EBB_FILL_TRUNCATED_NORMAL: return p->scale * truncated_normal(g, i, p->count);
   case EBB_FILL_UNIFORM: return p->scale * (2 * ebb_rng_uniform(g, i) - 1);
+  case EBB_FILL_TABLE: return p->values[i % p->period];
   }
   return 0;
 }

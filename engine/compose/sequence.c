@@ -1,24 +1,27 @@
-/* sequence.c -- the chain: a layer made of layers one after the other.
+/* sequence.c -- layers one after the other: a layer itself.
  * Owns: which activations stay for the way back, and where gradients lie. It asks one question of a layer: has it an
- * inverse? Must not know: which layers there are.
+ * inverse? Neighbours that have one become a chain (chain.c), which works in place on one stream and sees to itself.
+ * Must not know: which layers there are.
  *
  * Way forward, by r->keep:
  *   NONE    two scratch buffers take turns; layers that can, work in place.
  *   INPUTS  (the outermost sequence, under REVERSE and CHECKPOINT) the inputs of irreversible layers stay, nothing
- *           inside the layers does. Reversible layers work in place on one stream; under CHECKPOINT each leaves a
- *           copy of its input.
+ *           inside the layers does.
  *   ALL     (STORE, and inside a block that is being replayed) everything backward needs stays.
  * Way back: the gradient of a layer's input is written over that input, which nobody needs any more, unless a
  * reversible layer in front must still turn it back into its own input. */
 #include "compose/sequence.h"
 
 #include "compose/catalogue.h"
+#include "compose/chain.h"
 #include "kernels/kernels.h"
 
 struct ebb_sequence {
   ebb_layer   base;
   int         count, most;
   ebb_layer **layers;
+  ebb_chain  *chain;     /* the last layer, if it is one */
+  ebb_builder *builder;  /* while building */
 };
 
 /* ---- building ------------------------------------------------------------------------------------------------ */
@@ -27,15 +30,36 @@ ebb_sequence *ebb_sequence_open(ebb_builder *b, const char *name, int most)
   ebb_sequence *s = (ebb_sequence *)ebb_layer_new(b, &ebb_sequence_ops, name, sizeof *s);
   s->most = most;
   s->layers = ebb_pool_take(b->pool, (size_t)most * sizeof *s->layers);
+  s->builder = b;
   return s;
+}
+
+static void append(ebb_sequence *s, ebb_layer *l)
+{
+  EBB_ASSERT(s->count < s->most, "%s has room for %d layers", s->base.name, s->most);
+  s->layers[s->count++] = l;
+}
+
+/* Neighbours with an inverse share a chain, which has the room that is left. */
+static void add_reversible(ebb_sequence *s, ebb_layer *l)
+{
+  if (!s->chain) {
+    s->chain = ebb_chain_open(s->builder, ebb_pool_text(s->builder->pool, "chain%d", s->count), s->most - s->count);
+    append(s, ebb_chain_close(s->chain));
+  }
+  ebb_chain_add(s->chain, l);
 }
 
 void ebb_sequence_add(ebb_sequence *s, ebb_layer *l)
 {
   ebb_layer *last = s->count ? s->layers[s->count - 1] : NULL;
   if (last && last->ops->absorb && last->ops->absorb(last, l)) return;
-  EBB_ASSERT(s->count < s->most, "%s has room for %d layers", s->base.name, s->most);
-  s->layers[s->count++] = l;
+  if (ebb_reversible(l)) {
+    add_reversible(s, l);
+    return;
+  }
+  s->chain = NULL;
+  append(s, l);
 }
 
 ebb_layer *ebb_sequence_close(ebb_sequence *s)
@@ -79,33 +103,10 @@ static bool in_place_before(const ebb_sequence *s, int i)
   return i == 0;
 }
 
-/* What layers inside keep. */
-static ebb_keep inside(ebb_keep outer)
-{
-  return outer == EBB_KEEP_ALL ? EBB_KEEP_ALL : EBB_KEEP_NONE;
-}
-
-static ebb_view retyped(ebb_view v, ebb_shape s)
-{
-  v.s = s;
-  return v;
-}
-
-static ebb_shape real_shape(ebb_shape s)
-{
-  s.stream = false;
-  return s;
-}
-
 /* Copies values, or the stream's bits. */
 static void copy(const ebb_run *r, ebb_view y, ebb_view x)
 {
   if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
-}
-
-static void watch(ebb_run *r, const ebb_layer *l, ebb_view x, bool reconstructed)
-{
-  if (r->watch && !r->dry) r->watch(r, l, x, reconstructed);
 }
 
 /* ---- forward, nothing kept ------------------------------------------------------------------------------------ */
@@ -144,14 +145,15 @@ static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_vi
   for (int i = 0; i < s->count; i++) {
     const ebb_layer *l = s->layers[i];
     ebb_view         next = y;
-    if (works_in_place(s, i, owned)) next = retyped(now, ebb_layer_shape(l, now.s));
+    if (works_in_place(s, i, owned)) next = ebb_view_retyped(now, ebb_layer_shape(l, now.s));
     else if (i + 1 < s->count) {
       next = ebb_view_of(t.slot[t.next].p, ebb_layer_shape(l, now.s));
       t.next ^= 1;
     }
     if (ebb_reversible(l) && next.p != now.p) {
-      copy(r, next, now);
-      now = next;
+      ebb_view mine = ebb_view_retyped(next, now.s);
+      copy(r, mine, now);
+      now = mine;
     }
     ebb_forward_layer(l, r, now, next);
     now = next;
@@ -178,17 +180,7 @@ static ebb_view over_input(ebb_run *r, ebb_view now, ebb_shape out)
 {
   if (out.stream != now.s.stream)
     ebb_arena_retag(r->arena, ebb_bytes(out), out.stream ? EBB_USE_STREAM : EBB_USE_KEPT);
-  return retyped(now, out);
-}
-
-/* A reversible layer works in place on the sequence's own memory. Under CHECKPOINT a copy of its input stays. */
-static ebb_view keep_input(ebb_run *r, const ebb_layer *l, ebb_view now)
-{
-  watch(r, l, now, false);
-  if (r->keep != EBB_KEEP_INPUTS || r->policy != EBB_CHECKPOINT) return now;
-  ebb_view input = ebb_kept_view(r, now.s);
-  copy(r, input, now);
-  return input;
+  return ebb_view_retyped(now, out);
 }
 
 static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view y)
@@ -200,19 +192,19 @@ static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view
     ebb_shape        out = ebb_layer_shape(l, now.s);
     bool             owned = i > 0;
     if (ebb_reversible(l) && !owned) {
-      ebb_view mine = output_of(s, r, i, out, y);
+      ebb_view mine = ebb_view_retyped(output_of(s, r, i, out, y), now.s);
       copy(r, mine, now);
       now = mine;
     }
     ebb_mark mark = ebb_arena_low_mark(r->arena);
-    ebb_view input = now, next = now;
-    if (ebb_reversible(l)) input = keep_input(r, l, now);
+    ebb_view next;
+    if (ebb_reversible(l)) next = ebb_view_retyped(now, out);
     else if (keeps_in_place(s, r, i, owned)) next = over_input(r, now, out);
     else next = output_of(s, r, i, out, y);
-    r->keep = inside(outer);
+    r->keep = ebb_keep_inside(l, outer);
     ebb_forward_layer(l, r, now, next);
     r->keep = outer;
-    ebb_kept_push(r, input, mark);
+    ebb_kept_push(r, now, mark);
     now = next;
   }
 }
@@ -248,28 +240,27 @@ static gradient own(ebb_run *r, gradient g)
   return mine;
 }
 
-static gradient back_reversible(const ebb_layer *l, ebb_run *r, ebb_view x, gradient g, ebb_keep outer)
+/* In place: by reversal where nothing was kept, else with what the layer kept. */
+static gradient back_reversible(const ebb_layer *l, ebb_run *r, ebb_view x, gradient g)
 {
   g = own(r, g);
-  if (outer == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE) {
-    ebb_reverse_layer(l, r, x, g.v);
-    watch(r, l, x, true);
-  } else {
-    ebb_backward_layer(l, r, x, g.v, g.v);
-  }
+  ebb_view dx = ebb_view_retyped(g.v, ebb_shape_real(x.s));
+  if (ebb_keeps(r)) ebb_backward_layer(l, r, x, g.v, dx);
+  else ebb_reverse_layer(l, r, ebb_view_retyped(x, ebb_layer_shape(l, x.s)), g.v);
+  g.v = dx;
   return g;
 }
 
 static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_view x, gradient g, ebb_view dx,
                                   bool keep_x)
 {
-  gradient to = {.v = retyped(x, real_shape(x.s)), .mine = true};
+  gradient to = {.v = ebb_view_retyped(x, ebb_shape_real(x.s)), .mine = true};
   if (i == 0 || (in_place_before(s, i) && !keep_x && dx.p)) {
     to = (gradient){.v = dx};
   } else if (keep_x) {
     to.high = true;
     to.mark = ebb_arena_high_mark(r->arena);
-    to.v = ebb_scratch_view(r, real_shape(x.s));
+    to.v = ebb_scratch_view(r, ebb_shape_real(x.s));
   }
   ebb_backward_layer(s->layers[i], r, x, g.v, to.v);
   if (to.high) return slide(r, g, to);
@@ -287,8 +278,8 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
     const ebb_layer *l = s->layers[i];
     ebb_kept         kept = ebb_kept_pop(r);
     bool             keep_x = needed_for_reversal(s, r, i);
-    r->keep = inside(outer);
-    if (ebb_reversible(l)) g = back_reversible(l, r, kept.view, g, outer);
+    r->keep = ebb_keep_inside(l, outer);
+    if (ebb_reversible(l)) g = back_reversible(l, r, kept.view, g);
     else g = back_irreversible(s, r, i, kept.view, g, dx, keep_x);
     r->keep = outer;
     ebb_arena_low_release(r->arena, kept.mark);

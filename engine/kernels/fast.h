@@ -36,6 +36,12 @@ DECLARE(pool_max);
 DECLARE(pool_max_grad);
 DECLARE(softmax_xent);
 
+/* mixing.c */
+DECLARE(mix);
+DECLARE(unmix);
+DECLARE(mix_scratch);
+DECLARE(mix_grad);
+
 /* stream.c, optimiser.c */
 DECLARE(fixed_from_real);
 DECLARE(real_from_fixed);

@@ -28,6 +28,34 @@ typedef struct ebbk_conv {
 /* Pooling windows; same letters. Padding never wins a maximum and does not count in a mean. */
 typedef ebbk_conv ebbk_pool; /* ci == co == channels */
 
+/* Squeeze (pixel-unshuffle): patches of `stride` sites become sites of c prod(stride) channels. Channel `ch` of the patch's
+ * site k, last dimension fastest, becomes channel ch prod(stride) + k, as in PyTorch and iUNets; or, in checkerboard order,
+ * channel rank(k) c + ch, where the two diagonals of each 2x2 plane follow each other: (0, 3, 1, 2). */
+typedef struct ebbk_squeeze {
+  int  n, in[3], c;    /* D H W before; the strides divide them                     */
+  int  stride[3];
+  bool checkerboard;
+} ebbk_squeeze;
+
+/* Orthogonal mixing of channels in `groups` of k neighbours, y = M x, as a product of reflections and signs,
+ *   M = H_0 H_1 ... H_{k-2} diag(sign),   H_i = I - beta v v^T,  v = (0 .. 0, 1, a_{i+1} .. a_{k-1}),  beta = 2 / v^T v,
+ * with |a_j| <= 1 (Householder's sign). On integers H_i is three shears and a sign, q being the rounding to the grid:
+ *   x_i += q(sum a_j x_j);  x_j -= q(a_j beta x_i);  x_i = -x_i;  x_i -= q(sum a_j x_j),   j > i
+ * which undoes itself bit for bit. */
+typedef struct ebbk_mixing {
+  int             groups, k;
+  int             matrices; /* groups, or 1 for all of them                             */
+  const ebb_real *m;        /* (matrices, k, k)                                         */
+  const ebb_real *a;        /* (matrices, k, k): row i of H_i; only what is right of i is read */
+  const ebb_real *beta;     /* (matrices, k)                                            */
+  const ebb_real *sign;     /* (matrices, k): 1 or -1                                   */
+} ebbk_mixing;
+
+static inline size_t ebbk_matrix_of(const ebbk_mixing *g, int group)
+{
+  return g->matrices > 1 ? (size_t)group : 0;
+}
+
 /* What left the range of the stream, or was not a number, in one call. */
 typedef struct ebbk_range {
   uint64_t count;      /* values beyond the range                                   */
@@ -105,6 +133,20 @@ typedef struct ebbk_table {
   void (*real_from_fixed)(ebb_real *y, int ys, const ebb_fixed *x, int xs, size_t rows, int c);
   void (*fixed_add)(ebb_fixed *y /* += */, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range);
   void (*fixed_subtract)(ebb_fixed *y /* -= */, int ys, const ebb_real *x, int xs, size_t rows, int c);
+
+  /* ---- orthogonal mixing (reversible layers): of x on the stream in place, and back; values that leave the range are
+   *      noted and may not come back. Gradient: dm (matrices, k, k) += sum over rows of dy x^T, dx = M^T dy, dx over dy;
+   *      scratch: mix_scratch(g, threads) bytes. ------------------------------------------------------------------- */
+  void (*mix)(ebb_fixed *x, int xs, const ebbk_mixing *g, size_t rows, ebbk_range *range);
+  void (*unmix)(ebb_fixed *x, int xs, const ebbk_mixing *g, size_t rows, ebbk_range *range);
+  size_t (*mix_scratch)(const ebbk_mixing *g, int threads);
+  void (*mix_grad)(ebb_real *dm /* += */, ebb_real *dx, int dxs, const ebb_fixed *x, int xs, const ebbk_mixing *g,
+                   size_t rows, void *scratch);
+  /* squeeze of x (dense; reals or stream) in place, and back; scratch: squeeze_scratch(g, threads) bytes */
+  size_t (*squeeze_scratch)(const ebbk_squeeze *g, int threads);
+  void (*squeeze)(void *x, const ebbk_squeeze *g, bool undo, void *scratch);
+  /* the last `count` of x's c channels go to the front, in place */
+  void (*rotate)(void *x, int xs, int count, size_t rows, int c);
 
   /* ---- optimiser, over n consecutive values ----------------------------------------------------------------- */
   /* PyTorch's SGD: g += decay w; m = momentum m + g (m = g if first; m may lie over g); w -= lr (nesterov ? g + momentum m

@@ -4,42 +4,7 @@
  *
  *   q(x) = round(x 2^20) for -2^31 <= x 2^20 < 2^31, else the nearest value of the range, 0 for NaN
  *   y += q(x) and y -= q(x) wrap modulo 2^32, so that the second undoes the first whatever the values */
-#include "kernels/lines.h"
-
-#include <math.h>
-
-typedef uint32_t vecu __attribute__((vector_size(4 * VL)));
-
-static const float limit = 0x1p31f; /* EBB_FIXED_ONE EBB_FIXED_RANGE */
-
-INLINE void note(ebbk_range *range, double magnitude)
-{
-  range->count++;
-  if (magnitude > range->worst) range->worst = magnitude;
-}
-
-INLINE bool outside(float v)
-{
-  return !(v >= -limit && v < limit);
-}
-
-NOINLINE veci quantise_outside(vec v)
-{
-  veci q;
-  for (int i = 0; i < VL; i++) {
-    if (isnan(v[i])) q[i] = 0;
-    else if (v[i] < -limit) q[i] = INT32_MIN;
-    else q[i] = (int32_t)lrintf(v[i] < limit ? v[i] : 0x1.fffffep30f);
-  }
-  return q;
-}
-
-/* v = x 2^20; *in: lanes whose value the stream can hold */
-INLINE veci quantise(vec v, bool *in)
-{
-  *in = !any(~((v >= -limit) & (v < limit)));
-  return *in ? round_to_int(v) : quantise_outside(v);
-}
+#include "kernels/fixed.h"
 
 NOINLINE void note_values(ebbk_range *range, vec v)
 {
@@ -56,13 +21,6 @@ NOINLINE void note_sums(ebbk_range *range, vec v, veci y, veci q)
     if (sum != (int32_t)sum) value = fmax(value, fabs((double)sum));
     if (value != 0) note(range, value / (double)EBB_FIXED_ONE);
   }
-}
-
-static void add_range(ebbk_range *range, uint64_t count, double worst)
-{
-  if (!range) return;
-  range->count += count;
-  if (worst > range->worst) range->worst = worst;
 }
 
 void NAME(fixed_from_real)(int32_t *y, int ys, const float *x, int xs, size_t rows, int c, ebbk_range *range)

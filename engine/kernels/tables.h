@@ -13,3 +13,15 @@ extern const ebbk_table ebbk_avx2, ebbk_avx512;
 /* gemm.c: the product of every table but the reference, which has plain loops. */
 void ebbk_gemm(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const ebb_real *b, int bs, bool tb, int m,
                int n, int k, bool add);
+
+/* squeeze.c: the same for every table. */
+size_t ebbk_squeeze_scratch(const ebbk_squeeze *g, int threads);
+void   ebbk_squeeze_words(void *x, const ebbk_squeeze *g, bool undo, void *scratch);
+void   ebbk_rotate_words(void *x, int xs, int count, size_t rows, int c);
+
+/* reference_mixing.c */
+void   ebbk_mix(ebb_fixed *x, int xs, const ebbk_mixing *g, size_t rows, ebbk_range *range);
+void   ebbk_unmix(ebb_fixed *x, int xs, const ebbk_mixing *g, size_t rows, ebbk_range *range);
+size_t ebbk_mix_scratch(const ebbk_mixing *g, int threads);
+void   ebbk_mix_grad(ebb_real *dm, ebb_real *dx, int dxs, const ebb_fixed *x, int xs, const ebbk_mixing *g, size_t rows,
+                     void *scratch);

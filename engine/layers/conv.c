@@ -92,6 +92,10 @@ ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o)
                       .decay = true,
                       .fill = o.truncated ? EBB_FILL_TRUNCATED_NORMAL : EBB_FILL_NORMAL,
                       .scale = sqrt(2 / fan_out)};
+  if (o.uniform) {
+    weight.fill = EBB_FILL_UNIFORM;
+    weight.scale = sqrt(6 / (1 + 1e-4) / fan_out);
+  }
   l->weight = ebb_param_new(b, &l->base, "weight", weight);
   if (o.bias) {
     ebb_param bias = {.kind = EBB_WEIGHT, .rank = 1, .dims = {o.out}, .fill = EBB_FILL_ZERO};

@@ -56,6 +56,22 @@ ebb_shape ebb_layer_shape(const ebb_layer *l, ebb_shape x)
   return l->ops->shape(l, x);
 }
 
+ebb_shape ebb_shape_before(const ebb_layer *l, ebb_shape y)
+{
+  return l->ops->before ? l->ops->before(l, y) : y;
+}
+
+bool ebb_keeps(const ebb_run *r)
+{
+  return r->keep == EBB_KEEP_ALL || (r->keep == EBB_KEEP_INPUTS && r->policy != EBB_REVERSE);
+}
+
+ebb_keep ebb_keep_inside(const ebb_layer *inner, ebb_keep outer)
+{
+  if (outer == EBB_KEEP_ALL) return EBB_KEEP_ALL;
+  return inner->ops->transparent ? outer : EBB_KEEP_NONE;
+}
+
 /* ---- calling --------------------------------------------------------------------------------------------- */
 static void *take_scratch(const ebb_layer *l, ebb_run *r, ebb_shape x)
 {
@@ -128,7 +144,7 @@ static void replay(const ebb_layer *l, ebb_run *r, ebb_view x)
 static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
 {
   bool leaf = l->ops->child == NULL;
-  if (!leaf && r->keep != EBB_KEEP_ALL) {
+  if (!leaf && r->keep != EBB_KEEP_ALL && !(l->ops->transparent && r->keep == EBB_KEEP_INPUTS)) {
     ebb_run outer = *r;
     r->pass = EBB_REPLAY;
     r->keep = EBB_KEEP_ALL;

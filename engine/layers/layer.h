@@ -24,6 +24,7 @@ typedef struct ebb_layer_ops {
 
   bool in_place;         /* forward may be called with y == x                                              */
   bool ignores_x;        /* backward does not read x (only its shape)                                       */
+  bool transparent;      /* a reversible composite that itself sees to what those inside keep, by the policy */
   ebb_dx_place dx_place;
 
   /* Shape of y for x; rank 0: does not fit. */
@@ -41,6 +42,8 @@ typedef struct ebb_layer_ops {
    * with in_place allow, and reversible layers expect. */
   void (*backward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch);
 
+  /* Reversible layers that change the shape (then x is dense): the shape of x for y; NULL: they do not. */
+  ebb_shape (*before)(const ebb_layer *l, ebb_shape y);
   /* Reversible layers only, in place, after a forward of the same run.  y -> x */
   void (*inverse)(const ebb_layer *l, ebb_run *r, ebb_view y);
   /* y -> x and dy -> dx, sharing one evaluation of what both need; adds the parameters' gradients. */
@@ -69,6 +72,7 @@ typedef enum ebb_fill {
   EBB_FILL_NORMAL,            /* N(0, scale^2)                       */
   EBB_FILL_TRUNCATED_NORMAL,  /* N(0, scale^2) cut at two sigma      */
   EBB_FILL_UNIFORM,           /* U(-scale, scale)                    */
+  EBB_FILL_TABLE,             /* values[i mod period]                */
 } ebb_fill;
 
 typedef struct ebb_param {
@@ -80,6 +84,8 @@ typedef struct ebb_param {
   bool           decay;       /* a weight, which weight decay may shrink; not a bias or a norm's parameter    */
   ebb_fill       fill;
   double         scale;
+  const double  *values;      /* (period) of EBB_FILL_TABLE, in the pool                                     */
+  size_t         period;
   int            index;       /* among all parameters: the time of its random numbers                        */
   size_t         count, offset; /* values, in the flat array of its kind                                     */
 } ebb_param;
@@ -111,11 +117,16 @@ static inline void *ebb_saved(const ebb_run *r, const ebb_layer *l) { return r->
 
 /* ---- calling a layer: the only way, so that memory is planned and counted in one place --------------------- */
 ebb_shape ebb_layer_shape(const ebb_layer *l, ebb_shape x);
+ebb_shape ebb_shape_before(const ebb_layer *l, ebb_shape y); /* of a reversible layer's x */
 void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y);
 void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx);
 void ebb_inverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y);
 void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);
 static inline bool ebb_reversible(const ebb_layer *l) { return l->ops->inverse != NULL; }
+
+/* For composites: does what they keep outlive their forward? And what those inside keep, if they keep `outer`. */
+bool     ebb_keeps(const ebb_run *r);
+ebb_keep ebb_keep_inside(const ebb_layer *inner, ebb_keep outer);
 
 /* Shape functions that many layers share. */
 ebb_shape ebb_shape_same(const ebb_layer *l, ebb_shape x);          /* y as x, real values only */

@@ -8,6 +8,7 @@
 typedef struct ebb_conv_options {
   int  in, out, kernel, stride, pad;   /* stride 0 means 1 */
   bool bias, truncated;                /* truncated: the normal is cut at two sigma */
+  bool uniform;                        /* fill U(+-sqrt(6 / (1 + 0.01^2) / (K^rank out))), PyTorch's for leaky ReLU 0.01 */
 } ebb_conv_options;
 ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o);
 
@@ -35,6 +36,10 @@ ebb_layer *ebb_global_mean(ebb_builder *b, const char *name);
 
 /* widen.c -- mean pool by `stride`, then zero channels equally before and behind: RevNet's parameter-free shortcut */
 ebb_layer *ebb_widen(ebb_builder *b, const char *name, int in, int out, int stride);
+
+/* pad.c -- zeros around the sites (D, H, W), and their removal */
+ebb_layer *ebb_pad(ebb_builder *b, const char *name, const int before[3], const int after[3]);
+ebb_layer *ebb_crop(ebb_builder *b, const char *name, const int before[3], const int after[3]);
 
 /* dropout.c */
 ebb_layer *ebb_dropout(ebb_builder *b, const char *name, double rate);

@@ -1,4 +1,4 @@
-/* coupling.c -- additive coupling on the fixed-point stream.
+/* coupling.c -- additive coupling on the fixed-point stream, whole and half.
  * Owns: the order of the half steps. F and G are any layers; the coupling calls them only through layer.h.
  *
  *   forward   z1 = x1 + F(x2)        inverse   x2 = z2 - G(z1)
@@ -23,17 +23,11 @@ static halves split(const coupling *l, ebb_view v)
   return (halves){ebb_view_channels(v, 0, l->first), ebb_view_channels(v, l->first, l->channels - l->first)};
 }
 
-static ebb_shape real_shape(ebb_shape s)
-{
-  s.stream = false;
-  return s;
-}
-
 static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 {
   const coupling *l = (const coupling *)layer;
   if (!x.stream || x.c != l->channels) return ebb_shape_none();
-  ebb_shape one = real_shape(ebb_shape_channels(x, l->first)), two = real_shape(ebb_shape_channels(x, l->channels - l->first));
+  ebb_shape one = ebb_shape_real(ebb_shape_channels(x, l->first)), two = ebb_shape_real(ebb_shape_channels(x, l->channels - l->first));
   bool      fits = ebb_shape_equal(ebb_layer_shape(l->f, two), one) && ebb_shape_equal(ebb_layer_shape(l->g, one), two);
   return fits ? x : ebb_shape_none();
 }
@@ -70,8 +64,8 @@ static void half_step(const coupling *l, const ebb_layer *f, ebb_run *r, ebb_vie
 {
   bool     keep = r->keep == EBB_KEEP_ALL;
   ebb_mark high = ebb_arena_high_mark(r->arena), low = ebb_arena_low_mark(r->arena);
-  ebb_view input = keep ? ebb_kept_view(r, real_shape(from.s)) : ebb_scratch_view(r, real_shape(from.s));
-  ebb_view output = ebb_scratch_view(r, real_shape(to.s));
+  ebb_view input = keep ? ebb_kept_view(r, ebb_shape_real(from.s)) : ebb_scratch_view(r, ebb_shape_real(from.s));
+  ebb_view output = ebb_scratch_view(r, ebb_shape_real(to.s));
   to_real(r, input, from);
   ebb_forward_layer(f, r, input, output);
   if (sign == PLUS) add(&l->base, r, to, output);
@@ -179,4 +173,108 @@ ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int firs
   l->f = f;
   l->g = g;
   return &l->base;
+}
+
+/* ---- half a coupling: z1 = x1 + F(x2), or z2 = x2 + F(x1) --------------------------------------------------------------- */
+typedef struct half_coupling {
+  coupling whole;        /* f is F either way, g unused */
+  bool     second;
+} half_coupling;
+
+/* What F reads and what it is added to, as halves one and two of the whole coupling's law. */
+static halves sides(const half_coupling *l, ebb_view v)
+{
+  halves h = split(&l->whole, v);
+  return l->second ? (halves){h.two, h.one} : h;
+}
+
+static ebb_shape half_shape(const ebb_layer *layer, ebb_shape x)
+{
+  const half_coupling *l = (const half_coupling *)layer;
+  if (!x.stream || x.c != l->whole.channels) return ebb_shape_none();
+  halves h = sides(l, (ebb_view){.s = x, .stride = x.c});
+  bool   fits = ebb_shape_equal(ebb_layer_shape(l->whole.f, ebb_shape_real(h.two.s)), ebb_shape_real(h.one.s));
+  return fits ? x : ebb_shape_none();
+}
+
+static void half_forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+{
+  (void)scratch, (void)x;
+  const half_coupling *l = (const half_coupling *)layer;
+  halves               z = sides(l, y);
+  half_step(&l->whole, l->whole.f, r, z.one, z.two, PLUS);
+}
+
+static void half_inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
+{
+  const half_coupling *l = (const half_coupling *)layer;
+  halves               z = sides(l, y);
+  ebb_run              outer = *r;
+  r->keep = EBB_KEEP_NONE;
+  if (r->pass == EBB_TRAIN) r->pass = EBB_REPLAY;
+  half_step(&l->whole, l->whole.f, r, z.one, z.two, MINUS);
+  r->keep = outer.keep;
+  r->pass = outer.pass;
+}
+
+static void half_layer_backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  (void)scratch, (void)x;
+  const half_coupling *l = (const half_coupling *)layer;
+  EBB_ASSERT(dx.p == dy.p, "%s works in place", layer->name);
+  halves dz = sides(l, dy);
+  half_backward(l->whole.f, r, dz.two, dz.one);
+}
+
+static void half_reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
+{
+  const half_coupling *l = (const half_coupling *)layer;
+  halves               z = sides(l, y), dz = sides(l, dy);
+  ebb_run              outer = *r;
+  r->keep = EBB_KEEP_ALL;
+  r->pass = EBB_REPLAY;
+  half_step(&l->whole, l->whole.f, r, z.one, z.two, MINUS);
+  half_backward(l->whole.f, r, dz.two, dz.one);
+  r->keep = outer.keep;
+  r->pass = outer.pass;
+}
+
+static const ebb_layer *half_child(const ebb_layer *layer, int i)
+{
+  return i == 0 ? ((const half_coupling *)layer)->whole.f : NULL;
+}
+
+static ebb_layer *half_make(ebb_builder *b, const char *name, ebb_shape x)
+{
+  int         first = x.c / 2, second = x.c - first;
+  const char *outer = ebb_scope_enter(b, "%s", name);
+  ebb_layer  *f = ebb_conv(b, "f", (ebb_conv_options){.in = first, .out = second, .kernel = 3, .pad = 1});
+  b->scope = outer;
+  return ebb_half_coupling(b, name, x.c, first, true, f);
+}
+
+const ebb_layer_ops ebb_half_coupling_ops = {
+    .name = "half_coupling",
+    .formula = "z1 = x1 + F(x2), or z2 = x2 + F(x1)",
+    .source = "Dinh et al. 2014 (NICE), section 3.2",
+    .in_place = true,
+    .ignores_x = true,
+    .shape = half_shape,
+    .forward = half_forward,
+    .backward = half_layer_backward,
+    .inverse = half_inverse,
+    .reverse = half_reverse,
+    .child = half_child,
+    .make = half_make,
+};
+
+ebb_layer *ebb_half_coupling(ebb_builder *b, const char *name, int channels, int first, bool second, const ebb_layer *f)
+{
+  EBB_ASSERT(first > 0 && first < channels, "%d of %d channels", first, channels);
+  half_coupling *l = (half_coupling *)ebb_layer_new(b, &ebb_half_coupling_ops, name, sizeof *l);
+  l->whole.channels = channels;
+  l->whole.first = first;
+  l->whole.f = f;
+  l->second = second;
+  return &l->whole.base;
 }

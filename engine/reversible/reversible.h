@@ -1,6 +1,7 @@
 /* reversible.h -- constructors of the layers with an inverse, and of the irreversible sibling that stands between. */
 #pragma once
 #include "layers/layers.h"
+#include "reversible/orthogonal.h"
 
 /* coupling.c -- z1 = x1 + F(x2); z2 = x2 + G(z1) on a stream of `channels`, of which x1 has the first `first`.
  * F maps channels - first to first channels, G the other way, both at the same sites. */
@@ -11,3 +12,30 @@ ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int firs
  * x1 has the first half of the channels. A1, A2, F change the shape alike; G keeps it. */
 ebb_layer *ebb_transition(ebb_builder *b, const char *name, const ebb_layer *a1, const ebb_layer *a2,
                           const ebb_layer *f, const ebb_layer *g);
+
+/* coupling.c -- z1 = x1 + F(x2), or with `second` z2 = x2 + F(x1): half a coupling, whose other half is another layer. */
+ebb_layer *ebb_half_coupling(ebb_builder *b, const char *name, int channels, int first, bool second, const ebb_layer *f);
+
+/* squeeze.c -- patches of `stride` sites (D, H, W; 1 where the data has no such dimension) become channels, and back;
+ * the strides divide the sizes. Channels in PyTorch's order (pixel unshuffle), or by the diagonals of 2x2 patches. */
+ebb_layer *ebb_squeeze(ebb_builder *b, const char *name, const int stride[3], bool checkerboard);
+ebb_layer *ebb_unsqueeze(ebb_builder *b, const char *name, const int stride[3], bool checkerboard);
+
+/* rotate.c -- the last `count` of the channels go to the front. */
+ebb_layer *ebb_rotate(ebb_builder *b, const char *name, int channels, int count);
+
+/* mixing.c -- y = M x at every site, M orthogonal and learned: channel mixing, and behind a squeeze (in front of an
+ * unsqueeze, transposed) learned resampling. */
+typedef enum ebb_mixing_init { EBB_MIX_IDENTITY, EBB_MIX_HAAR, EBB_MIX_RANDOM, EBB_MIX_GIVEN } ebb_mixing_init;
+typedef struct ebb_mixing_options {
+  int             channels;
+  int             group;      /* channels that are mixed with each other, neighbours; 0: all                    */
+  ebb_orthogonal  kind;
+  ebb_mixing_init init;
+  int             stride[3];  /* HAAR: of the squeeze whose patches are the groups                              */
+  const double   *given;      /* GIVEN: (group, group), orthogonal; copied                                      */
+  bool            shared;     /* one matrix for all groups                                                      */
+  bool            transposed; /* y = M^T x                                                                      */
+  bool            fixed;      /* M stays what it is in the beginning                                            */
+} ebb_mixing_options;
+ebb_layer *ebb_mixing(ebb_builder *b, const char *name, ebb_mixing_options o);

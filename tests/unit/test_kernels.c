@@ -674,6 +674,176 @@ START_TEST(stream_known)
 }
 END_TEST
 
+/* ---- orthogonal mixing, squeeze, rotation ------------------------------------------------------------------------- */
+/* Random reflections, and the matrix they are: columns of H_0 ... H_{k-2} diag(sign). */
+typedef struct mixer { ebbk_mixing g; float *all; } mixer;
+
+static mixer mixer_new(int groups, int k, bool shared)
+{
+  int    matrices = shared ? 1 : groups;
+  size_t square = (size_t)k * (size_t)k, m = (size_t)matrices;
+  float *all = calloc(m * (2 * square + 2 * (size_t)k), sizeof *all);
+  float *mat = all, *a = mat + m * square, *beta = a + m * square, *sign = beta + m * (size_t)k;
+  for (size_t q = 0; q < m; q++)
+    for (int i = 0; i < k; i++) {
+      double vv = 1;
+      for (int j = i + 1; j < k; j++) {
+        float v = (float)(2 * uniform() - 1);
+        a[q * square + (size_t)(i * k + j)] = v;
+        vv += (double)v * (double)v;
+      }
+      beta[q * (size_t)k + (size_t)i] = (float)(2 / vv);
+      sign[q * (size_t)k + (size_t)i] = between(0, 1) ? 1 : -1;
+      mat[q * square + (size_t)(i * k + i)] = sign[q * (size_t)k + (size_t)i];
+    }
+  for (size_t q = 0; q < m; q++)
+    for (int i = k - 2; i >= 0; i--)
+      for (int c = 0; c < k; c++) {
+        float *to = mat + q * square, *v = a + q * square + (size_t)(i * k);
+        double sum = (double)to[i * k + c];
+        for (int j = i + 1; j < k; j++) sum += (double)v[j] * (double)to[j * k + c];
+        sum *= (double)beta[q * (size_t)k + (size_t)i];
+        to[i * k + c] -= (float)sum;
+        for (int j = i + 1; j < k; j++) to[j * k + c] -= (float)(sum * (double)v[j]);
+      }
+  return (mixer){{.groups = groups, .k = k, .matrices = matrices, .m = mat, .a = a, .beta = beta, .sign = sign}, all};
+}
+
+/* Values of a stream, of size up to `most`. */
+static matrix stream_random(size_t rows, int c, int gap, double most)
+{
+  matrix m = matrix_new(rows, c, gap);
+  for (size_t r = 0; r < rows; r++)
+    for (int j = 0; j < c; j++) {
+      int32_t v = (int32_t)((2 * uniform() - 1) * most * (double)EBB_FIXED_ONE);
+      memcpy(at(&m, r, j), &v, sizeof v);
+    }
+  return m;
+}
+
+static int32_t integer(const matrix *m, size_t r, int j)
+{
+  int32_t v;
+  memcpy(&v, at(m, r, j), sizeof v);
+  return v;
+}
+
+/* y = M x within the rounding of 2 k steps' shears. */
+static void expect_product(const matrix *y, const matrix *x, const ebbk_mixing *g)
+{
+  for (size_t r = 0; r < x->rows; r++)
+    for (int i = 0; i < x->c; i++) {
+      int          group = i / g->k;
+      const float *row = g->m + (ebbk_matrix_of(g, group) * (size_t)g->k + (size_t)(i % g->k)) * (size_t)g->k;
+      double       sum = 0, size = 0;
+      for (int j = 0; j < g->k; j++) {
+        double v = integer(x, r, group * g->k + j);
+        sum += (double)row[j] * v;
+        size += fabs(v);
+      }
+      double error = fabs(sum - integer(y, r, i)), bound = 4 * g->k + 4e-7 * g->k * size;
+      ck_assert_msg(error <= bound, "k %d: %.1f steps from the product, at most %.1f", g->k, error, bound);
+    }
+}
+
+START_TEST(mixing)
+{
+  const ebbk_table *k = tables[_i];
+  for (int i = 0; i < 40; i++) {
+    int    size = one_of(9, (int[]){1, 2, 3, 4, 8, 16, 27, 33, 70}), groups = between(1, 5), gap = between(0, 3);
+    mixer  m = mixer_new(groups, size, between(0, 1));
+    size_t rows = (size_t)between(1, i ? 60 : 3000);
+    bool   beyond = i % 4 == 3;
+    matrix x = stream_random(rows, groups * size, gap, beyond ? 2047 : 3), y = matrix_copy(&x);
+    ebbk_range range = {0};
+    EXPECT_SAME_BITS(y, "mix", k->mix((ebb_fixed *)y.p, y.stride, &m.g, rows, &range));
+    expect_canaries(&y, "mix");
+    if (!beyond) {
+      ck_assert_uint_eq(range.count, 0);
+      expect_product(&y, &x, &m.g);
+      EXPECT_SAME_BITS(y, "unmix", k->unmix((ebb_fixed *)y.p, y.stride, &m.g, rows, &range));
+      ck_assert_msg(same_bits(&x, &y), "unmix does not undo mix");
+      k->unmix((ebb_fixed *)y.p, y.stride, &m.g, rows, &range);
+      k->mix((ebb_fixed *)y.p, y.stride, &m.g, rows, &range);
+      ck_assert_msg(same_bits(&x, &y), "mix does not undo unmix");
+    } else if (size > 2 && rows > 20) {
+      ck_assert_msg(range.count > 0 && range.worst > 2047, "k %d, %zu rows: nothing left the range", size, rows);
+    }
+    matrix_free(&x), matrix_free(&y), free(m.all);
+  }
+}
+END_TEST
+
+START_TEST(mixing_gradient)
+{
+  for (int i = 0; i < 40; i++) {
+    int    size = one_of(9, (int[]){1, 2, 3, 4, 8, 16, 27, 33, 70}), groups = between(1, 5), gap = between(0, 3);
+    mixer  m = mixer_new(groups, size, between(0, 1));
+    size_t rows = (size_t)between(1, i ? 300 : 5000);
+    matrix x = stream_random(rows, groups * size, gap, 3), d = matrix_random(rows, groups * size, between(0, 3)), d0 = matrix_copy(&d);
+    matrix dm = matrix_random((size_t)(m.g.matrices * size), size, 0), dm0 = matrix_copy(&dm);
+    char  *scratch = malloc(tables[_i]->mix_scratch(&m.g, 3) + 1), *scratch0 = malloc(REFERENCE->mix_scratch(&m.g, 3) + 1);
+    REFERENCE->mix_grad(dm0.p, d0.p, d0.stride, (ebb_fixed *)x.p, x.stride, &m.g, rows, scratch0);
+    matrix start = matrix_copy(&d);
+    EXPECT_SAME_BITS(dm, "mix_grad dm", memcpy(d.raw, start.raw, d.size * sizeof *d.raw);
+                     tables[_i]->mix_grad(dm.p, d.p, d.stride, (ebb_fixed *)x.p, x.stride, &m.g, rows, scratch));
+    expect_near(&d, &d0, 1e-5, "mix_grad dx");
+    expect_near(&dm, &dm0, 2e-5, "mix_grad dm");
+    matrix_free(&x), matrix_free(&start), free(m.all), free(scratch), free(scratch0);
+  }
+}
+END_TEST
+
+/* By the definition: output site q, channel c s + k is input site q stride + k, channel c. */
+START_TEST(squeezing)
+{
+  const ebbk_table *k = tables[_i];
+  for (int i = 0; i < 60; i++) {
+    ebbk_squeeze g = {.n = between(1, 3), .c = channels(), .checkerboard = i % 5 == 0};
+    int          out[3], s[3];
+    for (int a = 0; a < 3; a++) {
+      s[a] = g.stride[a] = g.checkerboard && a ? 2 : between(1, 3);
+      out[a] = between(1, 5);
+      g.in[a] = out[a] * s[a];
+    }
+    int    patch = s[0] * s[1] * s[2];
+    size_t rows = (size_t)g.n * sites(g.in);
+    matrix x = matrix_random(rows, g.c, 0), y = matrix_copy(&x);
+    char  *scratch = malloc(k->squeeze_scratch(&g, 3) + 1);
+    EXPECT_SAME_BITS(y, "squeeze", k->squeeze(y.p, &g, false, scratch));
+    expect_canaries(&y, "squeeze");
+    for (size_t site = 0; site < rows; site++) {
+      int w = (int)(site % (size_t)g.in[2]), h = (int)(site / (size_t)g.in[2] % (size_t)g.in[1]);
+      size_t d = site / (size_t)g.in[2] / (size_t)g.in[1];
+      int    p = ((int)(d % (size_t)s[0]) * s[1] + h % s[1]) * s[2] + w % s[2];
+      size_t q = (d / (size_t)s[0] * (size_t)out[1] + (size_t)(h / s[1])) * (size_t)out[2] + (size_t)(w / s[2]);
+      for (int c = 0; c < g.c; c++) {
+        static const int diagonals[] = {0, 2, 3, 1};
+        int channel = g.checkerboard ? (p / 4 * 4 + diagonals[p % 4]) * g.c + c : c * patch + p;
+        ck_assert_msg(y.p[q * (size_t)(g.c * patch) + (size_t)channel] == *at(&x, site, c), "squeeze: site %zu channel %d", site, c);
+      }
+    }
+    k->squeeze(y.p, &g, true, scratch);
+    ck_assert_msg(same_bits(&x, &y), "squeeze is not undone");
+    matrix_free(&x), matrix_free(&y), free(scratch);
+  }
+}
+END_TEST
+
+START_TEST(rotation)
+{
+  for (int i = 0; i < 40; i++) {
+    matrix x = matrix_random((size_t)between(1, 500), between(2, 70), between(0, 3)), y = matrix_copy(&x);
+    int    count = between(1, x.c - 1);
+    EXPECT_SAME_BITS(y, "rotate", tables[_i]->rotate(y.p, y.stride, count, y.rows, y.c));
+    expect_canaries(&y, "rotate");
+    for (size_t r = 0; r < x.rows; r++)
+      for (int j = 0; j < x.c; j++) ck_assert(*at(&y, r, (j + count) % x.c) == *at(&x, r, j));
+    matrix_free(&x), matrix_free(&y);
+  }
+}
+END_TEST
+
 /* ---- optimiser -------------------------------------------------------------------------------------------------- */
 START_TEST(optimiser)
 {
@@ -747,6 +917,10 @@ int main(void)
   tcase_add_loop_test(all, loss_known, 0, n);
   tcase_add_loop_test(fast, stream, 1, n);
   tcase_add_loop_test(all, stream_known, 0, n);
+  tcase_add_loop_test(all, mixing, 0, n);
+  tcase_add_loop_test(fast, mixing_gradient, 1, n);
+  tcase_add_loop_test(all, squeezing, 0, n);
+  tcase_add_loop_test(all, rotation, 0, n);
   tcase_add_loop_test(fast, optimiser, 1, n);
   tcase_add_test(choice, start);
   suite_add_tcase(suite, fast);

@@ -1,0 +1,168 @@
+/* chain.c -- reversible layers one after the other, in place on one stream.
+ * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE; under CHECKPOINT a copy of the input of
+ * each layer that is recomputed; under STORE what the layers keep themselves, and a copy for those that look at x.
+ * It asks a layer only for its inverse. Must not know: which layers there are. */
+#include "compose/chain.h"
+
+#include "compose/catalogue.h"
+#include "kernels/kernels.h"
+#include "reversible/reversible.h"
+
+struct ebb_chain {
+  ebb_layer   base;
+  int         count, most;
+  ebb_layer **layers;
+};
+
+/* ---- building ------------------------------------------------------------------------------------------------ */
+ebb_chain *ebb_chain_open(ebb_builder *b, const char *name, int most)
+{
+  ebb_chain *s = (ebb_chain *)ebb_layer_new(b, &ebb_chain_ops, name, sizeof *s);
+  s->most = most;
+  s->layers = ebb_pool_take(b->pool, (size_t)most * sizeof *s->layers);
+  return s;
+}
+
+void ebb_chain_add(ebb_chain *s, ebb_layer *l)
+{
+  EBB_ASSERT(ebb_reversible(l), "%s has no inverse", l->name);
+  EBB_ASSERT(s->count < s->most, "%s has room for %d layers", s->base.name, s->most);
+  s->layers[s->count++] = l;
+}
+
+ebb_layer *ebb_chain_close(ebb_chain *s)
+{
+  return &s->base;
+}
+
+static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
+{
+  const ebb_chain *s = (const ebb_chain *)layer;
+  if (!x.stream) return ebb_shape_none();
+  for (int i = 0; i < s->count && x.rank; i++) x = ebb_layer_shape(s->layers[i], x);
+  return x;
+}
+
+static ebb_shape before(const ebb_layer *layer, ebb_shape y)
+{
+  const ebb_chain *s = (const ebb_chain *)layer;
+  for (int i = s->count - 1; i >= 0; i--) y = ebb_shape_before(s->layers[i], y);
+  return y;
+}
+
+static const ebb_layer *child(const ebb_layer *layer, int i)
+{
+  const ebb_chain *s = (const ebb_chain *)layer;
+  return i < s->count ? s->layers[i] : NULL;
+}
+
+/* ---- what is kept --------------------------------------------------------------------------------------------- */
+/* Does layer l's backward need the chain to keep its input? */
+static bool wants_input(const ebb_layer *l, const ebb_run *r)
+{
+  bool recomputed = l->ops->child && !l->ops->transparent && r->keep == EBB_KEEP_INPUTS;
+  return recomputed || !l->ops->ignores_x;
+}
+
+static ebb_view kept_copy(ebb_run *r, ebb_view x)
+{
+  ebb_view copy = ebb_kept_view(r, x.s);
+  if (!r->dry) ebbk->copy(copy.p, copy.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
+  return copy;
+}
+
+static void watch(ebb_run *r, const ebb_layer *l, ebb_view x, bool reconstructed)
+{
+  if (r->watch && !r->dry) r->watch(r, l, x, reconstructed);
+}
+
+/* ---- forward and backward --------------------------------------------------------------------------------------- */
+static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+{
+  (void)y, (void)scratch;
+  const ebb_chain *s = (const ebb_chain *)layer;
+  ebb_keep         outer = r->keep;
+  ebb_view         now = x;
+  for (int i = 0; i < s->count; i++) {
+    const ebb_layer *l = s->layers[i];
+    ebb_mark         mark = ebb_arena_low_mark(r->arena);
+    ebb_view         next = ebb_view_retyped(now, ebb_layer_shape(l, now.s)), input = now;
+    bool             keeps = ebb_keeps(r);
+    watch(r, l, now, false);
+    if (keeps && wants_input(l, r)) input = kept_copy(r, now);
+    r->keep = ebb_keep_inside(l, outer);
+    ebb_forward_layer(l, r, now, next);
+    r->keep = outer;
+    if (keeps) ebb_kept_push(r, input, mark);
+    now = next;
+  }
+}
+
+/* In place on dy, with what forward kept. */
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  (void)x, (void)scratch;
+  const ebb_chain *s = (const ebb_chain *)layer;
+  ebb_keep         outer = r->keep;
+  EBB_ASSERT(dx.p == dy.p, "%s works in place", layer->name);
+  for (int i = s->count - 1; i >= 0; i--) {
+    const ebb_layer *l = s->layers[i];
+    ebb_kept         kept = ebb_kept_pop(r);
+    ebb_view         d = ebb_view_retyped(dy, ebb_shape_real(kept.view.s));
+    r->keep = ebb_keep_inside(l, outer);
+    ebb_backward_layer(l, r, kept.view, dy, d);
+    r->keep = outer;
+    ebb_arena_low_release(r->arena, kept.mark);
+    dy = d;
+  }
+}
+
+/* ---- backwards through the chain, nothing kept ------------------------------------------------------------------- */
+static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
+{
+  const ebb_chain *s = (const ebb_chain *)layer;
+  for (int i = s->count - 1; i >= 0; i--) {
+    ebb_inverse_layer(s->layers[i], r, y);
+    y = ebb_view_retyped(y, ebb_shape_before(s->layers[i], y.s));
+  }
+}
+
+static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
+{
+  const ebb_chain *s = (const ebb_chain *)layer;
+  for (int i = s->count - 1; i >= 0; i--) {
+    const ebb_layer *l = s->layers[i];
+    ebb_reverse_layer(l, r, y, dy);
+    y = ebb_view_retyped(y, ebb_shape_before(l, y.s));
+    dy = ebb_view_retyped(dy, ebb_shape_real(y.s));
+    watch(r, l, y, true);
+  }
+}
+
+static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
+{
+  const char *outer = ebb_scope_enter(b, "%s", name);
+  ebb_chain  *s = ebb_chain_open(b, "chain", 3);
+  ebb_chain_add(s, ebb_coupling_ops.make(b, "one", x));
+  ebb_chain_add(s, ebb_mixing_ops.make(b, "mixing", x));
+  ebb_chain_add(s, ebb_coupling_ops.make(b, "two", x));
+  b->scope = outer;
+  return ebb_chain_close(s);
+}
+
+const ebb_layer_ops ebb_chain_ops = {
+    .name = "chain",
+    .formula = "y = L_n(... L_2(L_1(x))), each with an inverse",
+    .source = "",
+    .in_place = true,
+    .ignores_x = true,
+    .transparent = true,
+    .shape = shape,
+    .before = before,
+    .forward = forward,
+    .backward = backward,
+    .inverse = inverse,
+    .reverse = reverse,
+    .child = child,
+    .make = make,
+};

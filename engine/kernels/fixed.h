@@ -1,0 +1,46 @@
+/* fixed.h -- vectors on the grid of the stream: rounding, the clamp, what counts as out of range.
+ * Private to the files that compute on the stream, stream.c and mixing.c. */
+#pragma once
+#include "kernels/lines.h"
+
+#include <math.h>
+
+typedef uint32_t vecu __attribute__((vector_size(4 * VL)));
+
+static const float limit = 0x1p31f; /* EBB_FIXED_ONE EBB_FIXED_RANGE */
+
+INLINE void note(ebbk_range *range, double magnitude)
+{
+  range->count++;
+  if (magnitude > range->worst) range->worst = magnitude;
+}
+
+INLINE void add_range(ebbk_range *range, uint64_t count, double worst)
+{
+  if (!range) return;
+  range->count += count;
+  if (worst > range->worst) range->worst = worst;
+}
+
+INLINE bool outside(float v)
+{
+  return !(v >= -limit && v < limit);
+}
+
+static __attribute__((noinline, unused)) veci quantise_outside(vec v)
+{
+  veci q;
+  for (int i = 0; i < VL; i++) {
+    if (isnan(v[i])) q[i] = 0;
+    else if (v[i] < -limit) q[i] = INT32_MIN;
+    else q[i] = (int32_t)lrintf(v[i] < limit ? v[i] : 0x1.fffffep30f);
+  }
+  return q;
+}
+
+/* v in units of the grid; *in: lanes whose value the stream can hold */
+INLINE veci quantise(vec v, bool *in)
+{
+  *in = !any(~((v >= -limit) & (v < limit)));
+  return *in ? round_to_int(v) : quantise_outside(v);
+}
