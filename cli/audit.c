@@ -32,7 +32,7 @@ static ebb_status open_audit(audit *a, const ebb_config *c, const ebb_model *m, 
   EBB_TRY(ebb_workspace_create(&a->work, m, &a->plan));
   a->work.run.seed = c->train.seed;
   ebb_model_initialise(m, a->work.weights, a->work.state, c->train.seed);
-  EBB_TRY(ebb_random_open(&a->source, x, m->out.c, c->train.seed, &a->pool));
+  EBB_TRY(ebb_random_open(&a->source, x, m->out, c->train.seed, &a->pool));
   a->dx = ebb_pool_take(&a->pool, ebb_bytes(x));
   return a->source->ops->next(a->source, &a->batch);
 }
@@ -91,7 +91,8 @@ ebb_status ebb_audit_modes(json_t **answer, const ebb_config *c, const ebb_model
 
 /* ---- differences ------------------------------------------------------------------------------------------------ */
 typedef struct trial { double h; bool four; } trial;
-static const trial trials[] = {{1e-5, false}, {1e-4, true}, {1e-6, false}, {1e-5, true}, {1e-7, false}, {1e-3, true}};
+static const trial trials[] = {{1e-5, false}, {1e-4, true}, {1e-6, false}, {1e-5, true}, {1e-7, false}, {1e-3, true},
+                               {3e-5, true}, {3e-6, true}};
 enum { TRIALS = sizeof trials / sizeof *trials };
 
 /* w = w0 + t d, on a tensor's values; then the loss */

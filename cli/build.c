@@ -60,7 +60,7 @@ ebb_status ebb_build_input(ebb_input *in, const ebb_config *c)
     return ebb_fail(EBB_CONFIG, "%s: expected data.shape or data.train, found neither\nhint: data.shape=32x32x3", c->origin);
   EBB_TRY(ebb_data_shape_read(&in->shape, c->data.shape));
   in->classes = c->data.classes ? c->data.classes : CLASSES_WITHOUT_DATA;
-  in->batches = ebb_data_batch_bytes(ebb_build_batch(in->shape, c->train.batch));
+  in->batches = 0;
   return EBB_OK;
 }
 

@@ -12,7 +12,7 @@ int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
 typedef struct ebb_input {
   ebb_shape shape;
   int       classes;
-  size_t    batches;
+  size_t    batches;   /* 0: there are no data yet */
 } ebb_input;
 
 /* From the data where data.train or data.val are there, else from data.shape and data.classes (10 if not given). */

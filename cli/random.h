@@ -4,5 +4,6 @@
 #include "base/arena.h"
 #include "train/batches.h"
 
-/* The source takes ebb_data_batch_bytes(batch) bytes. */
-ebb_status ebb_random_open(ebb_source **source, ebb_shape batch, int classes, uint64_t seed, ebb_pool *pool);
+/* For a network that makes `out` (of one sample) of `batch`: a label for each of its sites. The source takes
+ * ebb_data_batch_bytes(batch, labels) bytes. */
+ebb_status ebb_random_open(ebb_source **source, ebb_shape batch, ebb_shape out, uint64_t seed, ebb_pool *pool);

@@ -97,7 +97,8 @@ static int with_config(const ebb_flags *flags, ebb_config *c, ebb_words words)
   ebb_status status = ebb_build_input(&in, c);
   if (status == EBB_OK) status = ebb_build_model(&m, c, in.shape, in.classes);
   if (status != EBB_OK) return ebb_verb_failed(status);
-  int code = plan(flags, c, &m, ebb_build_batch(in.shape, c->train.batch), in.batches);
+  ebb_shape x = ebb_build_batch(in.shape, c->train.batch);
+  int       code = plan(flags, c, &m, x, in.batches ? in.batches : ebb_data_batch_bytes(x, (size_t)x.n * ebb_sites(m.out)));
   ebb_model_destroy(&m);
   return code;
 }

@@ -74,10 +74,10 @@ static size_t numbers_bytes(const ebb_set *s, const reading *r)
   return r->samples * ebb_count(s->axes.shape) * s->images->bytes;
 }
 
-size_t ebb_data_batch_bytes(ebb_shape batch)
+size_t ebb_data_batch_bytes(ebb_shape batch, size_t labels)
 {
   size_t n = (size_t)batch.n;
-  return BUFFERS * (ebb_align(ebb_bytes(batch)) + ebb_align(n * sizeof(int32_t)) + ebb_align(n * sizeof(uint32_t)));
+  return BUFFERS * (ebb_align(ebb_bytes(batch)) + ebb_align(labels * sizeof(int32_t)) + ebb_align(n * sizeof(uint32_t)));
 }
 
 static ebb_shape batch_shape(const ebb_data *data, int batch)
@@ -90,7 +90,7 @@ static ebb_shape batch_shape(const ebb_data *data, int batch)
 static size_t arena_bytes(const ebb_data *data, const ebb_set *s, const reading *r, int batch)
 {
   return ebb_align(numbers_bytes(s, r)) + ebb_align(ebb_order_tables(s->samples, r->block) * sizeof(uint32_t)) +
-         ebb_data_batch_bytes(batch_shape(data, batch));
+         ebb_data_batch_bytes(batch_shape(data, batch), (size_t)batch);
 }
 
 /* The arena, the labels, and what libhdf5 takes for itself. */

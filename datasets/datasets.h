@@ -65,8 +65,8 @@ ebb_status ebb_data_eval(ebb_source **source, const ebb_data *data, ebb_split sp
 size_t ebb_data_train_bytes(const ebb_data *data, int batch);
 size_t ebb_data_eval_bytes(const ebb_data *data, ebb_split split, int batch);
 
-/* The bytes of the two batches alone; what plan and profile count when they have a shape and no data. */
-size_t ebb_data_batch_bytes(ebb_shape batch);
+/* The bytes of the two batches alone, `labels` in each; what plan and profile count when they have a shape and no data. */
+size_t ebb_data_batch_bytes(ebb_shape batch, size_t labels);
 
 /* "32x32x3", "64x64x64x1", "128x2" -> a shape of rank 2, 3, 1 with n = 1. EBB_CONFIG if it is none. */
 ebb_status ebb_data_shape_read(ebb_shape *shape, const char *text);

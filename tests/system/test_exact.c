@@ -2,24 +2,11 @@
  * RevNet-110 trains for 20 steps on augmented images, plain and with dropout; weights, momenta and running statistics are
  * compared by memcmp under every policy and on one, two and three threads. And the memory of a reversible chain does not
  * depend on its depth.
- * Owns: a source of images in memory, shuffled, cropped and flipped by counters. EBB_TEST_STEPS shortens the runs. */
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "kernels/kernels.h"
-#include "models/models.h"
-#include "train/optim.h"
-#include "train/trainer.h"
-#include "tests/suite.h"
+ * Owns: a source of images in memory, shuffled, cropped and flipped by counters. */
+#include "tests/system/exact.h"
 
 enum { BATCH = 32, SIDE = 32, COLOURS = 3, SAMPLES = 80, CLASSES = 10, PAD = 4, PIXELS = SIDE * SIDE * COLOURS };
 static const ebb_shape image = {.rank = 2, .n = 1, .d = 1, .h = SIDE, .w = SIDE, .c = COLOURS};
-
-static void succeeds(ebb_status status)
-{
-  ck_assert_msg(status == EBB_OK, "%d: %s", (int)status, ebb_message());
-}
 
 /* ---- images, in an order and with crops and flips that follow from (seed, epoch, position) -------------------------- */
 typedef struct images {
@@ -85,99 +72,25 @@ static ebb_status images_seek(ebb_source *base, uint32_t epoch, uint64_t cursor)
 
 static const ebb_source_ops images_ops = {.next = images_next, .seek = images_seek};
 
-static void images_open(images *s, uint64_t seed)
+static ebb_source *images_open(uint64_t seed)
 {
+  static images source;
+  images       *s = &source;
   s->seed = seed;
   s->base = (ebb_source){&images_ops, "memory", image, CLASSES, SAMPLES, 0};
   s->base.shape.n = BATCH;
   draw(s);
   images_seek(&s->base, 0, 0);
+  return &s->base;
 }
-
-/* ---- a run ------------------------------------------------------------------------------------------------------------ */
-/* The network's preset, then words like "variant=memcnn dropout=0.2". */
-static ebb_model model_of(const char *name, const char *words, ebb_pool *pool)
-{
-  const ebb_network *n = ebb_network_find(name);
-  ebb_model          m;
-  ck_assert_ptr_nonnull(n);
-  void *options = ebb_pool_take(pool, n->options_size);
-  succeeds(ebb_network_options(n, options, words, pool));
-  succeeds(ebb_network_model(&m, n, options, image, CLASSES));
-  return m;
-}
-
-/* What a run leaves: one block of bytes for each kind of numbers. */
-typedef struct outcome { ebb_real *weights, *momenta, *state; double loss; } outcome;
-
-static ebb_real *kept(ebb_pool *pool, const void *values, size_t count)
-{
-  ebb_real *p = ebb_pool_take(pool, count * sizeof *p);
-  memcpy(p, values, count * sizeof *p);
-  return p;
-}
-
-static int steps_to_do(void)
-{
-  const char *text = getenv("EBB_TEST_STEPS");
-  return text && atoi(text) > 0 ? atoi(text) : 20;
-}
-
-static outcome train(const ebb_model *m, ebb_policy policy, int threads, uint64_t seed, ebb_pool *pool)
-{
-  static images     source;
-  ebb_trainer       t;
-  ebb_train_options o;
-  ebb_run_options   run = {.backward = (int)policy};
-  ebb_metrics       k = {0};
-  images_open(&source, seed);
-  ebb_options_default(&o, ebb_train_option_table);
-  o.batch = BATCH;
-  o.steps = steps_to_do();
-  o.seed = seed;
-  o.threads = threads;
-  succeeds(ebb_trainer_create(&t, m, source.base.shape, &o, &run, SAMPLES, 0));
-  for (int i = 0; i < o.steps; i++) succeeds(ebb_trainer_step(&t, &source.base, &k));
-  outcome r = {kept(pool, t.work.weights, m->weights), kept(pool, t.work.optimizer, m->weights),
-               kept(pool, t.work.state, m->states), ebb_metrics_loss(&k)};
-  ck_assert_msg(ebb_workspace_peak(&t.work, 0) == t.plan.peak, "%s: peak %zu, plan %zu", ebb_policy_names[policy],
-                ebb_workspace_peak(&t.work, 0), t.plan.peak);
-  ebb_trainer_destroy(&t);
-  return r;
-}
-
-/* The first parameter whose values differ; NULL: none. */
-static const char *differs(const ebb_model *m, const ebb_real *a, const ebb_real *b, ebb_param_kind kind)
-{
-  for (const ebb_param *p = m->params; p; p = p->next)
-    if (p->kind == kind && memcmp(a + p->offset, b + p->offset, p->count * sizeof *a)) return p->name;
-  return NULL;
-}
-
-static void same(const ebb_model *m, const outcome *a, const outcome *b, const char *policy, int threads)
-{
-  const char *w = differs(m, a->weights, b->weights, EBB_WEIGHT), *v = differs(m, a->momenta, b->momenta, EBB_WEIGHT);
-  const char *s = differs(m, a->state, b->state, EBB_STATE);
-  ck_assert_msg(!w && !v && !s, "%s on %d threads: the first that differs: weights %s, momenta %s, statistics %s", policy,
-                threads, w ? w : "-", v ? v : "-", s ? s : "-");
-  ck_assert_msg(a->loss == b->loss, "%s on %d threads: losses %.17g and %.17g", policy, threads, a->loss, b->loss);
-}
-
-static const struct way { ebb_policy policy; int threads; } ways[] = {
-    {EBB_STORE, 2}, {EBB_CHECKPOINT, 2}, {EBB_REVERSE, 1}, {EBB_REVERSE, 3},
-};
 
 static const char *const variants[] = {"variant=memcnn", "variant=memcnn dropout=0.2"};
 
 START_TEST(revnet_110_trains_to_the_same_bytes)
 {
   ebb_pool  pool = {0};
-  ebb_model m = model_of("revnet-110", variants[_i], &pool);
-  outcome   first = train(&m, EBB_REVERSE, 2, 1, &pool);
-  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-    outcome other = train(&m, ways[i].policy, ways[i].threads, 1, &pool);
-    same(&m, &first, &other, ebb_policy_names[ways[i].policy], ways[i].threads);
-  }
+  ebb_model m = model_of("revnet-110", variants[_i], image, CLASSES, &pool);
+  every_way_is_the_same(&m, images_open, &pool);
   ebb_model_destroy(&m);
   ebb_pool_clear(&pool);
 }
@@ -187,10 +100,10 @@ END_TEST
 START_TEST(other_runs_leave_other_bytes)
 {
   ebb_pool  pool = {0};
-  ebb_model m = model_of("revnet-38", "variant=memcnn units=1,1,1", &pool);
-  ebb_model d = model_of("revnet-38", "variant=memcnn units=1,1,1 dropout=0.2", &pool);
-  outcome   one = train(&m, EBB_REVERSE, 2, 1, &pool), two = train(&m, EBB_REVERSE, 2, 2, &pool);
-  outcome   dropped = train(&d, EBB_REVERSE, 2, 1, &pool);
+  ebb_model m = model_of("revnet-38", "variant=memcnn units=1,1,1", image, CLASSES, &pool);
+  ebb_model d = model_of("revnet-38", "variant=memcnn units=1,1,1 dropout=0.2", image, CLASSES, &pool);
+  outcome   one = train(&m, images_open, EBB_REVERSE, 2, 1, &pool), two = train(&m, images_open, EBB_REVERSE, 2, 2, &pool);
+  outcome   dropped = train(&d, images_open, EBB_REVERSE, 2, 1, &pool);
   ck_assert_str_eq(differs(&m, one.weights, two.weights, EBB_WEIGHT), "stem.conv.weight");
   ck_assert_str_eq(differs(&m, one.weights, dropped.weights, EBB_WEIGHT), "stem.conv.weight");
   ck_assert_ptr_nonnull(differs(&m, one.momenta, dropped.momenta, EBB_WEIGHT));
@@ -208,7 +121,7 @@ static ebb_plan plan_of(const char *depth, ebb_policy policy, ebb_pool *pool)
   ebb_train_options o;
   ebb_plan          p;
   ebb_shape         x = image;
-  ebb_model         m = model_of("stack", depth, pool);
+  ebb_model         m = model_of("stack", depth, image, CLASSES, pool);
   x.n = BATCH;
   ebb_options_default(&o, ebb_train_option_table);
   ebb_plan_make(&p, &m, x, (ebb_plan_options){.policy = policy, .training = true, .optimizer = ebb_optim_bytes(&o, &m)}, pool);

@@ -375,7 +375,7 @@ START_TEST(training_delivers_whole_batches_evaluation_all)
   ck_assert_int_eq(all, 50);
   ck_assert_uint_eq(train->bytes, ebb_data_train_bytes(d, 16));
   ck_assert_uint_eq(eval->bytes, ebb_data_eval_bytes(d, EBB_TRAIN_SET, 16));
-  ck_assert_uint_ge(train->bytes, ebb_data_batch_bytes(train->shape));
+  ck_assert_uint_ge(train->bytes, ebb_data_batch_bytes(train->shape, (size_t)train->shape.n));
   train->ops->close(train);
   eval->ops->close(eval);
   ck_assert_int_eq(ebb_data_train(&train, d, 51, 1), EBB_CONFIG);
