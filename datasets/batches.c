@@ -1,20 +1,12 @@
-/* batches.c -- the samples of a set as batches: two buffers, one handed out while a thread fills the other.
- * Owns: that thread, its buffers, reading ahead. Must not know: what a model does with a batch.
- *
- *   next()   gives the buffer handed out before back, waits for the other one
- *   worker   fills a buffer that is given back; it alone touches the file
- *
- * What a batch holds depends on (seed, epoch, cursor) only, never on when the thread ran. */
-#define _POSIX_C_SOURCE 200809L
-#include <pthread.h>
-#include <signal.h>
+/* batches.c -- the samples of a set as batches.
+ * Owns: in what order and by what pieces a set is read. Must not know: threads (ahead.c), what a model does with a batch.
+ * What a batch holds depends on (seed, epoch, cursor) only, never on when it was read. */
 #include <string.h>
 
+#include "datasets/ahead.h"
 #include "datasets/data.h"
 #include "datasets/order.h"
 #include "datasets/stats.h"
-
-#define BUFFERS 2
 
 /* How a set is read. direct: any sample by itself; else by blocks, into a window of several. */
 typedef struct reading {
@@ -23,14 +15,8 @@ typedef struct reading {
   size_t samples;         /* room for the file's own numbers, in samples    */
 } reading;
 
-typedef struct buffer {
-  ebb_batch batch;
-  ebb_status status; /* of filling it                                  */
-  bool full;
-} buffer;
-
 typedef struct batches {
-  ebb_source source; /* first: an ebb_source is one of these           */
+  ebb_ahead ahead;   /* first: an ebb_source is one of these           */
   const ebb_set *set;
   const ebb_norm *norm;
   ebb_pool pool;
@@ -44,17 +30,8 @@ typedef struct batches {
   int size, pad; /* of a batch                                     */
   bool flip;
   uint64_t seed;
-
-  pthread_t thread;
-  pthread_mutex_t lock; /* guards all below                               */
-  pthread_cond_t changed;
-  buffer buffer[BUFFERS];
-  int fill, take; /* the buffers to be filled and handed out next   */
-  int held;       /* the one handed out; -1: none                   */
   uint32_t epoch;
   uint64_t position; /* the sample to be read next                     */
-  bool threaded, started, quit, active, busy;
-  char error[2048]; /* the worker's message: messages are a thread's own */
 } batches;
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
@@ -77,7 +54,7 @@ static size_t numbers_bytes(const ebb_set *s, const reading *r)
 size_t ebb_data_batch_bytes(ebb_shape batch, size_t labels)
 {
   size_t n = (size_t)batch.n;
-  return BUFFERS * (ebb_align(ebb_bytes(batch)) + ebb_align(labels * sizeof(int32_t)) + ebb_align(n * sizeof(uint32_t)));
+  return EBB_AHEAD_BUFFERS * (ebb_align(ebb_bytes(batch)) + ebb_align(labels * sizeof(int32_t)) + ebb_align(n * sizeof(uint32_t)));
 }
 
 static ebb_shape batch_shape(const ebb_data *data, int batch)
@@ -121,9 +98,9 @@ static void take_memory(batches *b)
   size_t tables = ebb_order_tables(s->samples, b->reading.block) * sizeof(uint32_t);
   ebb_order_init(&b->order, ebb_arena_low(&b->memory, tables, EBB_USE_KEPT), s->samples, b->reading.block,
                  b->reading.window);
-  for (int i = 0; i < BUFFERS; i++) {
-    ebb_batch *y = &b->buffer[i].batch;
-    y->x = ebb_view_of(ebb_arena_low(&b->memory, ebb_bytes(b->source.shape), EBB_USE_KEPT), b->source.shape);
+  for (int i = 0; i < EBB_AHEAD_BUFFERS; i++) {
+    ebb_batch *y = &b->ahead.buffer[i].batch;
+    y->x = ebb_view_of(ebb_arena_low(&b->memory, ebb_bytes(b->ahead.source.shape), EBB_USE_KEPT), b->ahead.source.shape);
     y->labels = ebb_arena_low(&b->memory, n * sizeof *y->labels, EBB_USE_KEPT);
     y->index = ebb_arena_low(&b->memory, n * sizeof *y->index, EBB_USE_KEPT);
   }
@@ -185,9 +162,10 @@ static ebb_status read_windows(batches *b, ebb_batch *y, uint32_t n)
   return EBB_OK;
 }
 
-static ebb_status fill(batches *b, ebb_batch *y)
+static ebb_status fill(ebb_ahead *a, ebb_batch *y)
 {
-  uint64_t left = b->source.samples > b->position ? b->source.samples - b->position : 0;
+  batches *b = (batches *)a;
+  uint64_t left = b->ahead.source.samples > b->position ? b->ahead.source.samples - b->position : 0;
   uint32_t n = left < (uint64_t)b->size ? (uint32_t)left : (uint32_t)b->size;
   if (b->training && n < (uint32_t)b->size) n = 0;
   y->x.s.n = (int)n;
@@ -197,86 +175,7 @@ static ebb_status fill(batches *b, ebb_batch *y)
   return EBB_OK;
 }
 
-/* ---- the worker ------------------------------------------------------------------------------------------------ */
-/* Fills the next buffer; the lock is held on entry and on return. After the last batch or a failure it rests. */
-static void fill_one(batches *b)
-{
-  buffer *y = &b->buffer[b->fill];
-  b->busy = true;
-  pthread_mutex_unlock(&b->lock);
-  ebb_status status = fill(b, &y->batch);
-  pthread_mutex_lock(&b->lock);
-  if (status != EBB_OK) snprintf(b->error, sizeof b->error, "%s", ebb_message());
-  y->status = status;
-  y->full = true;
-  b->fill = (b->fill + 1) % BUFFERS;
-  b->busy = false;
-  if (status != EBB_OK || y->batch.x.s.n == 0) b->active = false;
-  pthread_cond_broadcast(&b->changed);
-}
-
-static void *work(void *source)
-{
-  batches *b = source;
-  ebb_h5_init();
-  pthread_mutex_lock(&b->lock);
-  while (!b->quit)
-    if (b->active && !b->buffer[b->fill].full)
-      fill_one(b);
-    else
-      pthread_cond_wait(&b->changed, &b->lock);
-  pthread_mutex_unlock(&b->lock);
-  return NULL;
-}
-
-/* Signals are for the program's own threads. Without a thread-safe libhdf5, next() does the work itself. */
-static ebb_status start_worker(batches *b)
-{
-  sigset_t all, before;
-  b->threaded = ebb_h5_threads();
-  if (!b->threaded) return EBB_OK;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&b->thread, NULL, work, b);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (error == 0) return EBB_OK;
-  b->threaded = false;
-  return ebb_fail(EBB_OSERR, "threads: the system refused one to read %s: %s", b->source.name, strerror(error));
-}
-
-static void stop_worker(batches *b)
-{
-  if (!b->threaded) return;
-  pthread_mutex_lock(&b->lock);
-  b->quit = true;
-  pthread_cond_broadcast(&b->changed);
-  pthread_mutex_unlock(&b->lock);
-  pthread_join(b->thread, NULL);
-}
-
 /* ---- the interface --------------------------------------------------------------------------------------------- */
-static ebb_status next(ebb_source *source, ebb_batch *batch)
-{
-  batches *b = (batches *)source;
-  pthread_mutex_lock(&b->lock);
-  if (b->held >= 0) b->buffer[b->held].full = false;
-  b->held = -1;
-  buffer *y = &b->buffer[b->take];
-  if (!b->started) b->started = b->active = true; /* epoch 0 from its first sample */
-  if (!b->threaded && !y->full) fill_one(b);
-  pthread_cond_broadcast(&b->changed);
-  while (!y->full) pthread_cond_wait(&b->changed, &b->lock);
-  *batch = y->batch;
-  ebb_status status = y->status;
-  if (status == EBB_OK && batch->x.s.n > 0) { /* an end or a failure stays where it is */
-    b->held = b->take;
-    b->take = (b->take + 1) % BUFFERS;
-  }
-  if (status != EBB_OK) ebb_fail(status, "%s", b->error);
-  pthread_mutex_unlock(&b->lock);
-  return status;
-}
-
 /* The order of `epoch`; windows loaded for another order are void. */
 static void set_order(batches *b, uint32_t epoch)
 {
@@ -286,14 +185,11 @@ static void set_order(batches *b, uint32_t epoch)
   if (b->order.window < b->order.blocks) b->loaded = UINT32_MAX;
 }
 
-static void rewind_to(batches *b, uint32_t epoch, uint64_t cursor)
+static void rewind_to(ebb_ahead *a, uint32_t epoch, uint64_t cursor)
 {
-  for (int i = 0; i < BUFFERS; i++) b->buffer[i].full = false;
-  b->fill = b->take = 0;
-  b->held = -1;
+  batches *b = (batches *)a;
   if (epoch != b->epoch) set_order(b, epoch);
   b->position = cursor;
-  b->started = b->active = true;
 }
 
 static ebb_status seek(ebb_source *source, uint32_t epoch, uint64_t cursor)
@@ -303,13 +199,8 @@ static ebb_status seek(ebb_source *source, uint32_t epoch, uint64_t cursor)
     return ebb_fail(EBB_DATA,
                     "%s: expected a position of at most %u samples, found %llu\nhint: the data is not the one "
                     "the training began with",
-                    b->source.name, b->set->samples, (unsigned long long)cursor);
-  pthread_mutex_lock(&b->lock);
-  b->active = false;
-  while (b->busy) pthread_cond_wait(&b->changed, &b->lock);
-  rewind_to(b, epoch, cursor);
-  pthread_cond_broadcast(&b->changed);
-  pthread_mutex_unlock(&b->lock);
+                    b->ahead.source.name, b->set->samples, (unsigned long long)cursor);
+  ebb_ahead_seek(&b->ahead, epoch, cursor);
   return EBB_OK;
 }
 
@@ -317,15 +208,13 @@ static void close_source(ebb_source *source)
 {
   batches *b = (batches *)source;
   ebb_pool pool = b->pool; /* holds b itself */
-  stop_worker(b);
+  ebb_ahead_stop(&b->ahead);
   ebb_h5_close(b->file);
   ebb_arena_destroy(&b->memory);
-  pthread_cond_destroy(&b->changed);
-  pthread_mutex_destroy(&b->lock);
   ebb_pool_clear(&pool);
 }
 
-static const ebb_source_ops ops = {next, seek, close_source};
+static const ebb_source_ops ops = {ebb_ahead_next, seek, close_source};
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 /* The set's images in the file opened anew, which must still be what was described. */
@@ -343,7 +232,7 @@ static ebb_status open_images(batches *b)
   return ebb_fail(EBB_DATA,
                   "%s: expected what it held a moment ago, found a changed file\nhint: leave it as it is while it "
                   "is in use",
-                  b->source.name);
+                  b->ahead.source.name);
 }
 
 static ebb_status fill_in(batches *b, const ebb_data *data, int batch)
@@ -356,9 +245,9 @@ static ebb_status fill_in(batches *b, const ebb_data *data, int batch)
   b->size = batch;
   b->reading = plan_reading(s, p->options.window, batch, b->training);
   b->loaded = UINT32_MAX;
-  b->source = (ebb_source){.ops = &ops, .name = s->name, .classes = data->classes, .shape = batch_shape(data, batch)};
-  b->source.samples = b->training ? s->samples - s->samples % (uint32_t)batch : s->samples;
-  b->source.bytes = all_bytes(data, s->split, batch, b->training);
+  b->ahead.source = (ebb_source){.ops = &ops, .name = s->name, .classes = data->classes, .shape = batch_shape(data, batch)};
+  b->ahead.source.samples = b->training ? s->samples - s->samples % (uint32_t)batch : s->samples;
+  b->ahead.source.bytes = all_bytes(data, s->split, batch, b->training);
   EBB_TRY(open_images(b));
   EBB_TRY(ebb_arena_create(&b->memory, "batch", arena_bytes(data, s, &b->reading, batch)));
   take_memory(b);
@@ -385,13 +274,12 @@ static ebb_status open_source(ebb_source **source, const ebb_data *data, ebb_spl
   b->set = s;
   b->training = training;
   b->seed = seed;
-  b->held = -1;
-  pthread_mutex_init(&b->lock, NULL);
-  pthread_cond_init(&b->changed, NULL);
+  b->ahead.fill = fill;
+  b->ahead.rewind = rewind_to;
   ebb_status status = fill_in(b, data, batch);
-  if (status == EBB_OK) status = start_worker(b);
-  if (status == EBB_OK) return *source = &b->source, EBB_OK;
-  close_source(&b->source);
+  if (status == EBB_OK) status = ebb_ahead_start(&b->ahead);
+  if (status == EBB_OK) return *source = &b->ahead.source, EBB_OK;
+  close_source(&b->ahead.source);
   return status;
 }
 
