@@ -122,6 +122,9 @@ static void settle_config(session *s)
   c->data.classes = s->data->classes;
   c->data.mean = s->data->mean;
   c->data.std = s->data->std;
+  if (!s->data->maps) return;
+  c->data.label_map = ebb_pool_text(&c->pool, "%s", s->data->label_map);
+  c->data.patch = ebb_pool_text(&c->pool, "%.*s", (int)(strrchr(text, 'x') - text), text);
 }
 
 static ebb_status open_data(session *s)

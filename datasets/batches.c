@@ -75,6 +75,7 @@ static size_t all_bytes(const ebb_data *data, ebb_split split, int batch, bool s
 {
   const ebb_data_parts *p = ebb_data_inside(data);
   const ebb_set *s = &p->set[split];
+  if (data->maps) return data->samples[split] ? ebb_patches_bytes(&p->maps[split], batch) : 0;
   if (!s->name) return 0;
   reading r = plan_reading(s, p->options.window, batch, shuffled);
   return arena_bytes(data, s, &r, batch) + s->memory.size + ebb_h5_working_bytes(s->images);
@@ -261,13 +262,15 @@ static ebb_status open_source(ebb_source **source, const ebb_data *data, ebb_spl
   const ebb_set *s = &ebb_data_inside(data)->set[split];
   *source = NULL;
   EBB_ASSERT(batch > 0, "a batch of %d", batch);
-  if (!s->name)
+  if (!data->samples[split])
     return ebb_fail(EBB_CONFIG, "data.%s: expected a set, found none\nhint: give data.%s=FILE.h5",
                     split == EBB_TRAIN_SET ? "train" : "val", split == EBB_TRAIN_SET ? "train" : "val");
-  if (training && (uint32_t)batch > s->samples)
+  if (data->maps && (!training || (uint64_t)batch <= data->samples[split]))
+    return ebb_patches_open(source, &ebb_data_inside(data)->maps[split], data->name[split], batch, training, seed);
+  if (training && (uint64_t)batch > data->samples[split])
     return ebb_fail(EBB_CONFIG,
-                    "%s: expected at least one batch of %d samples, found %u samples\nhint: lower train.batch", s->name,
-                    batch, s->samples);
+                    "%s: expected at least one batch of %d samples, found %llu samples\nhint: lower train.batch",
+                    data->name[split], batch, (unsigned long long)data->samples[split]);
   ebb_pool pool = {0};
   batches *b = EBB_POOL_NEW(&pool, batches);
   b->pool = pool;

@@ -237,6 +237,8 @@ static ebb_status open_all(ebb_data_parts *p)
   const ebb_data_options *o = &p->options;
   if (!*o->train && !*o->val)
     return ebb_fail(EBB_CONFIG, "data.train: expected an HDF5 file, found nothing\nhint: give data.train=FILE.h5");
+  EBB_TRY(ebb_volumes_meant(&p->shown.maps, *o->train ? o->train : o->val, o, &p->pool));
+  if (p->shown.maps) return ebb_data_open_maps(p);
   if (*o->train) EBB_TRY(open_train(p));
   if (*o->val) EBB_TRY(open_val(p));
   return EBB_OK;
@@ -256,6 +258,8 @@ static void copy_options(ebb_data_options *to, const ebb_data_options *o, ebb_po
   to->label = copy(o->label, pool);
   to->axes = copy(o->axes, pool);
   to->shape = copy(o->shape, pool);
+  to->patch = copy(o->patch, pool);
+  to->label_map = copy(o->label_map, pool);
 }
 
 ebb_status ebb_data_open(ebb_data **data, const ebb_data_options *options)
@@ -266,6 +270,7 @@ ebb_status ebb_data_open(ebb_data **data, const ebb_data_options *options)
   p->notes.pool = &p->pool;
   p->shown.name[EBB_TRAIN_SET] = p->shown.name[EBB_VAL_SET] = "";
   p->shown.classes = options->classes;
+  p->shown.label_map = "";
   copy_options(&p->options, options, &p->pool);
   ebb_status status = open_all(p);
   p->shown.notes = p->notes.line;

@@ -3,6 +3,7 @@
 #pragma once
 #include "datasets/labels.h"
 #include "datasets/layout.h"
+#include "datasets/patches.h"
 #include "datasets/sample.h"
 
 typedef struct ebb_set {
@@ -24,12 +25,16 @@ typedef struct ebb_data_parts {
   ebb_notes        notes;
   ebb_set          set[EBB_SPLITS];
   ebb_norm        *norm;  /* (c)                                */
+  ebb_patch_set    maps[EBB_SPLITS]; /* instead of all that where labels are maps */
 } ebb_data_parts;
 
 static inline const ebb_data_parts *ebb_data_inside(const ebb_data *data)
 {
   return (const ebb_data_parts *)data;
 }
+
+/* data_maps.c: opens sets whose labels are maps. */
+ebb_status ebb_data_open_maps(ebb_data_parts *p);
 
 /* "FILE" or "FILE:GROUP". */
 void ebb_set_place(const char **file, const char **group, const char *text, ebb_pool *pool);

@@ -27,6 +27,10 @@ typedef struct ebb_data_options {
   int         pad;
   bool        flip;
   size_t      window;        /* bytes of a file's own numbers                                   */
+  const char *patch;         /* "64x64x64": where labels are maps                               */
+  int         per_volume;
+  double      foreground;
+  const char *label_map;     /* "0:0,255:1"                                                     */
   const char *shape;         /* "32x32x3": without data, for plan, profile, audit               */
 } ebb_data_options;
 
@@ -38,6 +42,8 @@ typedef enum ebb_split { EBB_TRAIN_SET, EBB_VAL_SET, EBB_SPLITS } ebb_split;
 typedef struct ebb_data {
   ebb_shape   shape;               /* of one sample: n = 1                                            */
   int         classes;
+  bool        maps;                /* a label at every site: samples are patches, mean and std are each volume's own */
+  const char *label_map;           /* in use, as an option is written; "" if a value is its class         */
   ebb_numbers mean, std;           /* in use: given or measured; keep them in a checkpoint, and give them back
                                       as options to evaluate with the numbers of the training             */
   bool        measured;            /* mean and std come from the training set                         */

@@ -14,7 +14,7 @@ typedef struct names {
 
 static const names plain = {
     {"raw", "image", "images", "img", "imgs", "data", "x", "exported_data"},
-    {"label", "labels", "mask", "ans", "y", "target", "targets", "truth", "gt", "class", "classes"}};
+    {"label", "labels", "mask", "masks", "seg", "segmentation", "ans", "y", "target", "targets", "truth", "gt", "class", "classes"}};
 static const names trains = {{"x_train", "train_x", "train_set_x", "train_images", "images_train", "train_data"},
                              {"y_train", "train_y", "train_set_y", "train_labels", "labels_train", "train_label"}};
 static const names vals = {{"x_val", "val_x", "x_valid", "valid_x", "val_images", "images_val", "val_data"},

@@ -6,7 +6,7 @@
 
 /* clang-format off */
 const ebb_option ebb_data_option_table[] = {
-  {"train",   EBB_OPTION_TEXT,  AT(train),   "", "",        "training set: FILE.h5, or FILE.h5:GROUP", NULL, 0, 0},
+  {"train",   EBB_OPTION_TEXT,  AT(train),   "", "",        "training set: FILE.h5, or FILE.h5:GROUP; with label maps also FOLDER or 'scans/s*.h5', and a range behind it: scans[0:160]", NULL, 0, 0},
   {"val",     EBB_OPTION_TEXT,  AT(val),     "", "",        "validation set, likewise; empty: group val/ or test/ of the training file", NULL, 0, 0},
   {"raw",     EBB_OPTION_TEXT,  AT(raw),     "", "",        "dataset of images; empty: found by its name", NULL, 0, 0},
   {"label",   EBB_OPTION_TEXT,  AT(label),   "", "",        "dataset of labels; empty: found by its name", NULL, 0, 0},
@@ -15,8 +15,12 @@ const ebb_option ebb_data_option_table[] = {
   {"mean",    EBB_OPTION_REALS, AT(mean),    "", "",        "subtracted from each channel, in the file's units (0..255); empty: measured", NULL, 0, 0},
   {"std",     EBB_OPTION_REALS, AT(std),     "", "",        "each channel is divided by it, in the file's units; empty: measured", NULL, 0, 0},
   {"pad",     EBB_OPTION_INT,   AT(pad),     "0", "pixels", "augmentation: pad by this much, then crop at random to the old size", NULL, 0, 1024},
-  {"flip",    EBB_OPTION_BOOL,  AT(flip),    "false", "",   "augmentation: mirror left and right with probability 1/2", NULL, 0, 0},
+  {"flip",    EBB_OPTION_BOOL,  AT(flip),    "false", "",   "augmentation: mirror left and right, with label maps every dimension, with probability 1/2", NULL, 0, 0},
   {"window",  EBB_OPTION_SIZE,  AT(window),  "16MiB", "",   "compressed files are shuffled by chunks, then within windows of this many bytes", NULL, 4096, 1e12},
+  {"patch",   EBB_OPTION_TEXT,  AT(patch),   "", "sites",   "label maps: size of the patches to train on, such as 64x64x64; empty: the largest volume's", NULL, 0, 0},
+  {"per_volume", EBB_OPTION_INT, AT(per_volume), "1", "patches", "label maps: patches of each volume in an epoch", NULL, 1, 100000},
+  {"foreground", EBB_OPTION_REAL, AT(foreground), "0.33", "", "label maps: share of patches that are centred on a label other than 0", NULL, 0, 1},
+  {"label_map", EBB_OPTION_TEXT, AT(label_map), "", "",     "label maps: value:class pairs such as 0:0,1:1,4:3; empty: a value is its class", NULL, 0, 0},
   {"shape",   EBB_OPTION_TEXT,  AT(shape),   "", "",        "one sample without data, such as 32x32x3 (spatial sizes, channels), for plan, profile, audit", NULL, 0, 0},
   {NULL, EBB_OPTION_INT, 0, NULL, NULL, NULL, NULL, 0, 0},
 };

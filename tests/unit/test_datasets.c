@@ -722,8 +722,8 @@ START_TEST(refuses_what_is_not_hdf5)
   REFUSES(&o, EBB_DATA, "a.h5", "expected an HDF5 file", "hint");
   write_bytes("a.h5", "\x1f\x8b\x08\x00\x00\x00\x00\x00", 8);
   REFUSES(&o, EBB_DATA, "gunzip");
-  o.train = folder;
-  REFUSES(&o, EBB_DATA, folder, "directory");
+  o.train = folder; /* of label maps, then: each file is looked at */
+  REFUSES(&o, EBB_DATA, "a.h5", "gunzip");
   o.train = "/dev/null";
   REFUSES(&o, EBB_DATA, "/dev/null", "device");
   o.train = make("a.h5", H5T_STD_U8LE, false, 0, 0);

@@ -1,0 +1,319 @@
+/* patches.c -- patches of volumes as batches: at random in training, side by side in evaluation.
+ * Owns: where patches are taken, and their turning into numbers. Must not know: threads (ahead.c), networks.
+ *
+ * Training: patch i of an epoch comes from volume i mod N of a shuffled round; a third (data.foreground) is centred on a site
+ * of the foreground, the others lie anywhere. All of it follows from (seed, epoch, i). Evaluation: tiles cover each volume in
+ * the set's order; where tiles overlap, each label counts in one of them, and elsewhere is -1, as beyond the border. */
+#include <string.h>
+
+#include "base/rng.h"
+#include "datasets/ahead.h"
+#include "datasets/data.h"
+#include "datasets/patches.h"
+
+enum { OPEN_MOST = 64 };
+
+typedef struct opened { ebb_h5 *file; ebb_pool pool; const ebb_stack *stack; } opened;
+
+typedef struct patches {
+  ebb_ahead ahead;           /* first */
+  const ebb_patch_set *set;
+  ebb_pool pool;
+  ebb_arena memory;
+  opened open[OPEN_MOST];
+  int next_open;             /* the one to be closed when another is needed */
+  char *numbers;             /* a patch as in the file                      */
+  uint32_t *order;           /* (volumes) of this epoch                     */
+  uint32_t *first_tile;      /* (volumes + 1) evaluation                    */
+  bool training;
+  int size;                  /* of a batch                                  */
+  uint64_t seed, position;
+  uint32_t epoch;
+} patches;
+
+/* ---- where a patch is -------------------------------------------------------------------------------------------------- */
+/* start may be negative, and start + patch beyond the volume: padding. own: the sites whose label counts, [own[0], own[1]) of
+ * each dimension of the volume. */
+typedef struct place { uint32_t volume; int start[3], own[3][2]; bool flip[3]; } place;
+
+static int tiles_along(int size, int patch)
+{
+  return size <= patch ? 1 : (size + patch - 1) / patch;
+}
+
+static uint32_t tiles_of(const ebb_patch_set *s, uint32_t volume)
+{
+  const int *size = s->volumes.at[volume].size;
+  return (uint32_t)(tiles_along(size[0], s->patch[0]) * tiles_along(size[1], s->patch[1]) * tiles_along(size[2], s->patch[2]));
+}
+
+/* Of n tiles the first begins at 0 and the last ends at the border; smaller volumes stand in the middle. */
+static int tile_start(int size, int patch, int n, int i)
+{
+  if (size <= patch) return -((patch - size) / 2);
+  return n == 1 ? 0 : (int)((int64_t)(size - patch) * i / (n - 1));
+}
+
+static void tile_along(place *p, int axis, int size, int patch, int i)
+{
+  int n = tiles_along(size, patch);
+  p->start[axis] = tile_start(size, patch, n, i);
+  p->own[axis][0] = i == 0 ? 0 : (tile_start(size, patch, n, i - 1) + patch + p->start[axis]) / 2;
+  p->own[axis][1] = i == n - 1 ? size : (p->start[axis] + patch + tile_start(size, patch, n, i + 1)) / 2;
+}
+
+static place tile(const patches *t, uint64_t position)
+{
+  place p = {0};
+  const ebb_patch_set *s = t->set;
+  while (t->first_tile[p.volume + 1] <= position) p.volume++;
+  const int *size = s->volumes.at[p.volume].size;
+  int i = (int)(position - t->first_tile[p.volume]), w = tiles_along(size[2], s->patch[2]), h = tiles_along(size[1], s->patch[1]);
+  tile_along(&p, 0, size[0], s->patch[0], i / (w * h));
+  tile_along(&p, 1, size[1], s->patch[1], i / w % h);
+  tile_along(&p, 2, size[2], s->patch[2], i % w);
+  return p;
+}
+
+static int clamp(int v, int low, int high)
+{
+  return v < low ? low : v > high ? high : v;
+}
+
+static place random_patch(const patches *t, uint64_t position)
+{
+  const ebb_patch_set *s = t->set;
+  ebb_rng g = {t->seed, EBB_RNG_AUGMENT, t->epoch};
+  place p = {.volume = t->order[position % (uint64_t)s->volumes.count]};
+  const ebb_volume *v = &s->volumes.at[p.volume];
+  bool centred = v->foreground_count > 0 && ebb_rng_uniform(g, 16 * position) < s->foreground;
+  uint32_t site = centred ? v->foreground[ebb_rng_below(g, 16 * position + 1, (uint64_t)v->foreground_count)] : 0;
+  int centre[3] = {(int)(site / (uint32_t)(v->size[1] * v->size[2])), (int)(site / (uint32_t)v->size[2] % (uint32_t)v->size[1]),
+                   (int)(site % (uint32_t)v->size[2])};
+  for (int i = 0; i < 3; i++) {
+    int room = v->size[i] - s->patch[i];
+    uint64_t at = 16 * position + 2 + (uint64_t)i;
+    if (room <= 0) p.start[i] = -((-room) / 2);
+    else if (centred) p.start[i] = clamp(centre[i] - (int)ebb_rng_below(g, at, (uint64_t)s->patch[i]), 0, room);
+    else p.start[i] = (int)ebb_rng_below(g, at, (uint64_t)room + 1);
+    p.own[i][1] = v->size[i];
+    p.flip[i] = s->flip && i >= 3 - s->volumes.rank && ebb_rng_uniform(g, at + 3) < 0.5;
+  }
+  return p;
+}
+
+/* ---- reading it ---------------------------------------------------------------------------------------------------------- */
+static ebb_status open_stack(ebb_h5 **f, patches *t, const ebb_stack *stack)
+{
+  for (int i = 0; i < OPEN_MOST; i++)
+    if (t->open[i].stack == stack) return *f = t->open[i].file, EBB_OK;
+  opened *o = &t->open[t->next_open];
+  t->next_open = (t->next_open + 1) % OPEN_MOST;
+  ebb_h5_close(o->file);
+  ebb_pool_clear(&o->pool);
+  *o = (opened){0};
+  EBB_TRY(ebb_stack_reopen(&o->file, stack, &o->pool));
+  o->stack = stack;
+  *f = o->file;
+  return EBB_OK;
+}
+
+/* The part of the patch that lies in the volume. */
+static ebb_box inside(const place *p, const ebb_volume *v, const int patch[3])
+{
+  ebb_box b = {0};
+  for (int i = 0; i < 3; i++) {
+    int end = p->start[i] + patch[i] < v->size[i] ? p->start[i] + patch[i] : v->size[i];
+    b.start[i] = p->start[i] > 0 ? p->start[i] : 0;
+    b.size[i] = end - b.start[i];
+  }
+  return b;
+}
+
+/* Site of the patch, in memory, of site (z, y, x) of the volume. */
+static size_t site_of(const place *p, const int patch[3], int z, int y, int x)
+{
+  int at[3] = {z - p->start[0], y - p->start[1], x - p->start[2]};
+  for (int i = 0; i < 3; i++)
+    if (p->flip[i]) at[i] = patch[i] - 1 - at[i];
+  return ((size_t)at[0] * (size_t)patch[1] + (size_t)at[1]) * (size_t)patch[2] + (size_t)at[2];
+}
+
+/* The volume's own mean is 0, its standard deviation 1; beyond its border is 0. */
+static void place_raw(ebb_real *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
+{
+  const ebb_patch_set *s = t->set;
+  size_t c = (size_t)s->volumes.channels, sites = (size_t)s->patch[0] * (size_t)s->patch[1] * (size_t)s->patch[2];
+  memset(to, 0, sites * c * sizeof *to);
+  for (int z = 0; z < b->size[0]; z++)
+    for (int y = 0; y < b->size[1]; y++)
+      for (int x = 0; x < b->size[2]; x++) {
+        size_t site = site_of(p, s->patch, z + b->start[0], y + b->start[1], x + b->start[2]);
+        for (size_t k = 0; k < c; k++) {
+          double value = ebb_h5_value(t->numbers, v->stack->raw->kind, (size_t)(z * b->d + y * b->h + x * b->w + (ptrdiff_t)k * b->c));
+          to[site * c + k] = (ebb_real)((value - v->mean[k]) / v->std[k]);
+        }
+      }
+}
+
+static bool owned(const place *p, int z, int y, int x)
+{
+  return z >= p->own[0][0] && z < p->own[0][1] && y >= p->own[1][0] && y < p->own[1][1] && x >= p->own[2][0] && x < p->own[2][1];
+}
+
+static void place_label(int32_t *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
+{
+  const ebb_patch_set *s = t->set;
+  size_t sites = (size_t)s->patch[0] * (size_t)s->patch[1] * (size_t)s->patch[2];
+  memset(to, 0xff, sites * sizeof *to); /* -1 */
+  for (int z = 0; z < b->size[0]; z++)
+    for (int y = 0; y < b->size[1]; y++)
+      for (int x = 0; x < b->size[2]; x++) {
+        int at[3] = {z + b->start[0], y + b->start[1], x + b->start[2]};
+        double value = ebb_h5_value(t->numbers, v->stack->label->kind, (size_t)(z * b->d + y * b->h + x * b->w));
+        if (owned(p, at[0], at[1], at[2])) to[site_of(p, s->patch, at[0], at[1], at[2])] = ebb_label_class(&s->map, s->classes, value);
+      }
+}
+
+static ebb_status read_patch(patches *t, ebb_batch *y, size_t i, const place *p)
+{
+  const ebb_patch_set *s = t->set;
+  const ebb_volume *v = &s->volumes.at[p->volume];
+  size_t sites = (size_t)s->patch[0] * (size_t)s->patch[1] * (size_t)s->patch[2];
+  ebb_box b = inside(p, v, s->patch);
+  ebb_h5 *f;
+  EBB_TRY(open_stack(&f, t, v->stack));
+  EBB_TRY(ebb_h5_choose(f, v->stack->raw));
+  EBB_TRY(ebb_box_read(&b, t->numbers, f, v->stack->raw, v->stack->raw_axes, v->sample));
+  place_raw((ebb_real *)y->x.p + i * sites * (size_t)s->volumes.channels, t, p, &b, v);
+  EBB_TRY(ebb_h5_choose(f, v->stack->label));
+  EBB_TRY(ebb_box_read(&b, t->numbers, f, v->stack->label, v->stack->label_axes, v->sample));
+  place_label(y->labels + i * sites, t, p, &b, v);
+  y->index[i] = p->volume;
+  return EBB_OK;
+}
+
+/* ---- the source ---------------------------------------------------------------------------------------------------------- */
+static ebb_status fill(ebb_ahead *a, ebb_batch *y)
+{
+  patches *t = (patches *)a;
+  uint64_t all = t->ahead.source.samples, left = all > t->position ? all - t->position : 0;
+  int n = left < (uint64_t)t->size ? (int)left : t->size;
+  if (t->training && n < t->size) n = 0;
+  y->x.s.n = n;
+  for (int i = 0; i < n; i++) {
+    place p = t->training ? random_patch(t, t->position + (uint64_t)i) : tile(t, t->position + (uint64_t)i);
+    EBB_TRY(read_patch(t, y, (size_t)i, &p));
+  }
+  t->position += (uint64_t)n;
+  return EBB_OK;
+}
+
+static void rewind_to(ebb_ahead *a, uint32_t epoch, uint64_t cursor)
+{
+  patches *t = (patches *)a;
+  t->epoch = epoch;
+  t->position = cursor;
+  if (t->training) ebb_rng_permutation(t->order, (ebb_rng){t->seed, EBB_RNG_SHUFFLE, epoch}, (uint32_t)t->set->volumes.count);
+}
+
+static ebb_status seek(ebb_source *source, uint32_t epoch, uint64_t cursor)
+{
+  if (cursor > source->samples)
+    return ebb_fail(EBB_DATA, "%s: expected a position of at most %llu samples, found %llu\nhint: the data is not the one the training "
+                              "began with", source->name, (unsigned long long)source->samples, (unsigned long long)cursor);
+  ebb_ahead_seek((ebb_ahead *)source, epoch, cursor);
+  return EBB_OK;
+}
+
+static void close_source(ebb_source *source)
+{
+  patches *t = (patches *)source;
+  ebb_pool pool = t->pool; /* holds t itself */
+  ebb_ahead_stop(&t->ahead);
+  for (int i = 0; i < OPEN_MOST; i++) {
+    ebb_h5_close(t->open[i].file);
+    ebb_pool_clear(&t->open[i].pool);
+  }
+  ebb_arena_destroy(&t->memory);
+  ebb_pool_clear(&pool);
+}
+
+static const ebb_source_ops ops = {ebb_ahead_next, seek, close_source};
+
+/* ---- memory, and opening ------------------------------------------------------------------------------------------------- */
+static ebb_shape batch_shape(const ebb_patch_set *s, int batch)
+{
+  return (ebb_shape){.rank = s->volumes.rank, .n = batch, .d = s->patch[0], .h = s->patch[1], .w = s->patch[2], .c = s->volumes.channels};
+}
+
+static size_t numbers_bytes(const ebb_patch_set *s)
+{
+  return ebb_count(batch_shape(s, 1)) * sizeof(double);
+}
+
+static size_t tables_bytes(const ebb_patch_set *s)
+{
+  return 2 * ebb_align(((size_t)s->volumes.count + 1) * sizeof(uint32_t));
+}
+
+static size_t arena_bytes(const ebb_patch_set *s, int batch)
+{
+  ebb_shape x = batch_shape(s, batch);
+  return ebb_data_batch_bytes(x, ebb_sites(x)) + ebb_align(numbers_bytes(s)) + tables_bytes(s);
+}
+
+size_t ebb_patches_bytes(const ebb_patch_set *s, int batch)
+{
+  return arena_bytes(s, batch) + s->volumes.working_bytes;
+}
+
+uint64_t ebb_patches_count(const ebb_patch_set *s, bool training, int batch)
+{
+  uint64_t count = 0;
+  if (training) return (uint64_t)s->volumes.count * (uint64_t)s->per_volume / (uint64_t)batch * (uint64_t)batch;
+  for (int i = 0; i < s->volumes.count; i++) count += tiles_of(s, (uint32_t)i);
+  return count;
+}
+
+static void take_memory(patches *t)
+{
+  const ebb_patch_set *s = t->set;
+  size_t volumes = (size_t)s->volumes.count;
+  ebb_shape x = t->ahead.source.shape;
+  t->order = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->order, EBB_USE_KEPT);
+  t->first_tile = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->first_tile, EBB_USE_KEPT);
+  t->numbers = ebb_arena_low(&t->memory, numbers_bytes(s), EBB_USE_KEPT);
+  for (int i = 0; i < EBB_AHEAD_BUFFERS; i++) {
+    ebb_batch *y = &t->ahead.buffer[i].batch;
+    y->x = ebb_view_of(ebb_arena_low(&t->memory, ebb_bytes(x), EBB_USE_KEPT), x);
+    y->labels = ebb_arena_low(&t->memory, ebb_sites(x) * sizeof *y->labels, EBB_USE_KEPT);
+    y->index = ebb_arena_low(&t->memory, (size_t)x.n * sizeof *y->index, EBB_USE_KEPT);
+  }
+  t->first_tile[0] = 0;
+  for (size_t i = 0; i < volumes; i++) t->first_tile[i + 1] = t->first_tile[i] + tiles_of(s, (uint32_t)i);
+}
+
+ebb_status ebb_patches_open(ebb_source **source, const ebb_patch_set *s, const char *name, int batch, bool training, uint64_t seed)
+{
+  ebb_pool pool = {0};
+  patches *t = EBB_POOL_NEW(&pool, patches);
+  t->pool = pool;
+  t->set = s;
+  t->training = training;
+  t->seed = seed;
+  t->size = batch;
+  t->ahead.fill = fill;
+  t->ahead.rewind = rewind_to;
+  t->ahead.source = (ebb_source){.ops = &ops, .name = name, .shape = batch_shape(s, batch), .classes = s->classes,
+                                 .samples = ebb_patches_count(s, training, batch), .bytes = ebb_patches_bytes(s, batch)};
+  ebb_status status = ebb_arena_create(&t->memory, "batch", arena_bytes(s, batch));
+  if (status == EBB_OK) {
+    take_memory(t);
+    rewind_to(&t->ahead, 0, 0);
+    status = ebb_ahead_start(&t->ahead);
+  }
+  if (status == EBB_OK) return *source = &t->ahead.source, EBB_OK;
+  close_source(&t->ahead.source);
+  return status;
+}

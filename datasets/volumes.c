@@ -1,0 +1,309 @@
+/* volumes.c -- finds the volumes of a set and reads each once, slab by slab; see volumes.h. */
+#include "datasets/volumes.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "datasets/places.h"
+#include "datasets/volumes_parts.h"
+
+#define SLAB_BYTES ((size_t)8 << 20)
+
+/* ---- boxes -------------------------------------------------------------------------------------------------------- */
+static int site_axis(char letter)
+{
+  return letter == 'd' ? 0 : letter == 'h' ? 1 : letter == 'w' ? 2 : -1;
+}
+
+ebb_status ebb_box_read(ebb_box *box, void *numbers, ebb_h5 *f, const ebb_h5_dataset *d, const char *axes, uint32_t sample)
+{
+  uint64_t start[EBB_H5_RANK], count[EBB_H5_RANK];
+  ptrdiff_t step = 1;
+  box->d = box->h = box->w = box->c = 0;
+  for (int i = d->rank - 1; i >= 0; i--) {
+    int site = site_axis(axes[i]);
+    start[i] = site >= 0 ? (uint64_t)box->start[site] : axes[i] == 'n' ? sample : 0;
+    count[i] = site >= 0 ? (uint64_t)box->size[site] : axes[i] == 'n' ? 1 : d->dims[i];
+    ptrdiff_t *to = site == 0 ? &box->d : site == 1 ? &box->h : site == 2 ? &box->w : axes[i] == 'c' ? &box->c : NULL;
+    if (to) *to = step;
+    step *= (ptrdiff_t)count[i];
+  }
+  return ebb_h5_read(numbers, f, start, count);
+}
+
+/* ---- finding ------------------------------------------------------------------------------------------------------ */
+static uint64_t extent(const ebb_h5_dataset *d, const char *axes, char letter)
+{
+  const char *at = strchr(axes, letter);
+  return at ? d->dims[at - axes] : 1;
+}
+
+typedef struct finder {
+  ebb_volumes *v;
+  ebb_notes *notes, quiet;    /* quiet: for all files but the first */
+  const ebb_data_options *o;
+  ebb_pool *pool;
+  ebb_split split;
+  bool single;
+  int64_t first, last;        /* of samples, where one file holds them */
+  int room;
+} finder;
+
+static void append(finder *k, const ebb_stack *s, uint32_t sample)
+{
+  ebb_volumes *v = k->v;
+  if (v->count == k->room) {
+    k->room = k->room ? 2 * k->room : 64;
+    ebb_volume *more = ebb_pool_take(k->pool, (size_t)k->room * sizeof *more);
+    if (v->count) memcpy(more, v->at, (size_t)v->count * sizeof *more);
+    v->at = more;
+  }
+  ebb_volume *x = &v->at[v->count++];
+  *x = (ebb_volume){.stack = s, .sample = sample, .spacing = {1, 1, 1}};
+  static const char letters[] = "dhw";
+  for (int i = 0; i < 3; i++) {
+    x->size[i] = (int)extent(s->raw, s->raw_axes, letters[i]);
+    if (x->size[i] > v->largest[i]) v->largest[i] = x->size[i];
+  }
+}
+
+static int rank_of(const ebb_stack *s)
+{
+  bool flat = extent(s->raw, s->raw_axes, 'd') == 1;
+  return strchr(s->raw_axes, 'd') && !flat ? 3 : strchr(s->raw_axes, 'h') ? 2 : 1;
+}
+
+/* All files of a set have the same dimensions and channels. */
+static ebb_status agree(finder *k, const ebb_stack *s)
+{
+  int rank = rank_of(s), channels = (int)extent(s->raw, s->raw_axes, 'c');
+  ebb_volumes *v = k->v;
+  if (v->count == 0) v->rank = rank, v->channels = channels;
+  if (channels > EBB_CHANNELS_MOST)
+    return ebb_fail(EBB_DATA, "%s:%s: expected at most %d channels, found %d\nhint: data.axes says which axis they are", s->file, s->raw->path,
+                    EBB_CHANNELS_MOST, channels);
+  if (v->rank == rank && v->channels == channels) return EBB_OK;
+  return ebb_fail(EBB_DATA, "%s:%s: expected %d-D data of %d channels, as in %s, found %d-D of %d\nhint: keep files of other kinds apart",
+                  s->file, s->raw->path, v->rank, v->channels, v->at[0].stack->file, rank, channels);
+}
+
+static size_t largest(size_t a, size_t b)
+{
+  return a > b ? a : b;
+}
+
+static ebb_status describe(finder *k, const ebb_h5 *f, const char *group)
+{
+  ebb_notes *notes = k->v->count ? &k->quiet : k->notes;
+  ebb_stack *s = EBB_POOL_NEW(k->pool, ebb_stack);
+  k->quiet.count = 0;
+  s->file = ebb_h5_path(f);
+  EBB_TRY(ebb_layout_find(&s->raw, &s->label, notes, f, group, k->split, k->o->raw, k->o->label));
+  const ebb_h5_dataset *const both[] = {s->raw, s->label};
+  for (int i = 0; i < 2; i++) {
+    if (both[i]->trouble) return ebb_fail(EBB_DATA, "%s:%s: expected numbers, but %s", s->file, both[i]->path, both[i]->trouble);
+    if (both[i]->count == 0)
+      return ebb_fail(EBB_DATA, "%s:%s: expected values, found an empty dataset, %s", s->file, both[i]->path, ebb_h5_describe(both[i], k->pool));
+  }
+  EBB_TRY(ebb_volumes_axes(s, notes, f, k->o->axes, !k->single));
+  EBB_TRY(agree(k, s));
+  int64_t samples = (int64_t)extent(s->raw, s->raw_axes, 'n'), last = k->last < samples ? k->last : samples;
+  if (k->first >= last)
+    return ebb_fail(EBB_CONFIG, "%s: expected samples %lld and up, found %lld\nhint: the range behind the name counts from 0", s->file,
+                    (long long)k->first, (long long)samples);
+  for (int64_t i = k->first; i < last; i++) append(k, s, (uint32_t)i);
+  k->v->working_bytes = largest(k->v->working_bytes, largest(ebb_h5_working_bytes(s->raw), ebb_h5_working_bytes(s->label)));
+  k->v->value_bytes = largest(k->v->value_bytes, s->raw->bytes);
+  return EBB_OK;
+}
+
+/* ---- reading once -------------------------------------------------------------------------------------------------- */
+typedef struct sums { double pivot, sum, squares; uint64_t count; } sums;
+
+static void take(sums *s, double v)
+{
+  if (s->count++ == 0) s->pivot = v;
+  s->sum += v - s->pivot;
+  s->squares += (v - s->pivot) * (v - s->pivot);
+}
+
+static void settle(ebb_volume *v, int channel, const sums *s)
+{
+  double n = (double)s->count, off = s->sum / n, variance = s->squares / n - off * off;
+  v->mean[channel] = s->pivot + off;
+  v->std[channel] = variance > 0 ? sqrt(variance) : 1; /* constant: not scaled */
+}
+
+static ebb_status scan_raw(sums *all, const ebb_volume *v, const ebb_box *b, const void *numbers, int channels)
+{
+  const ebb_h5_dataset *d = v->stack->raw;
+  for (int z = 0; z < b->size[0]; z++)
+    for (int y = 0; y < b->size[1]; y++)
+      for (int x = 0; x < b->size[2]; x++)
+        for (int c = 0; c < channels; c++) {
+          double value = ebb_h5_value(numbers, d->kind, (size_t)(z * b->d + y * b->h + x * b->w + c * b->c));
+          if (!isfinite(value))
+            return ebb_fail(EBB_DATA, "%s:%s: expected finite values, found %g at sample %u, voxel (%d, %d, %d)\nhint: replace such values "
+                            "or leave the file out", v->stack->file, d->path, value, v->sample, z + b->start[0], y + b->start[1], x + b->start[2]);
+          take(&all[c], value);
+        }
+  return EBB_OK;
+}
+
+/* Every `*stride`-th site of the foreground; when there are too many, every other of these goes. */
+static void note_point(ebb_volume *v, uint64_t site, uint64_t *seen, uint64_t *stride)
+{
+  if ((*seen)++ % *stride) return;
+  if (v->foreground_count == EBB_VOLUME_POINTS) {
+    for (int i = 0; i < EBB_VOLUME_POINTS / 2; i++) v->foreground[i] = v->foreground[2 * i];
+    v->foreground_count = EBB_VOLUME_POINTS / 2;
+    *stride *= 2;
+  }
+  v->foreground[v->foreground_count++] = (uint32_t)site;
+}
+
+static void scan_label(ebb_census *census, ebb_volume *v, const ebb_box *b, const void *numbers, uint64_t *seen, uint64_t *stride)
+{
+  ebb_h5_kind kind = v->stack->label->kind;
+  for (int z = 0; z < b->size[0]; z++)
+    for (int y = 0; y < b->size[1]; y++)
+      for (int x = 0; x < b->size[2]; x++) {
+        double value = ebb_h5_value(numbers, kind, (size_t)(z * b->d + y * b->h + x * b->w));
+        uint64_t site = ((uint64_t)(z + b->start[0]) * (uint64_t)v->size[1] + (uint64_t)(y + b->start[1])) * (uint64_t)v->size[2] + (uint64_t)(x + b->start[2]);
+        ebb_census_add(census, value, v, site);
+        if (value != 0) note_point(v, site, seen, stride);
+      }
+}
+
+/* Planes that are read together: at most SLAB_BYTES, at least one. */
+static int slab_planes(const ebb_volume *v, int channels)
+{
+  size_t plane = (size_t)v->size[1] * (size_t)v->size[2] * (size_t)channels * sizeof(double);
+  size_t planes = SLAB_BYTES / plane;
+  return planes < 1 ? 1 : planes < (size_t)v->size[0] ? (int)planes : v->size[0];
+}
+
+static ebb_status scan(finder *k, ebb_census *census, ebb_volume *v, ebb_h5 *f, bool label, sums *all, void *numbers)
+{
+  const ebb_stack *s = v->stack;
+  int planes = slab_planes(v, k->v->channels);
+  uint64_t seen = 0, stride = 1;
+  for (int z = 0; z < v->size[0]; z += planes) {
+    ebb_box b = {.start = {z}, .size = {v->size[0] - z < planes ? v->size[0] - z : planes, v->size[1], v->size[2]}};
+    EBB_TRY(ebb_box_read(&b, numbers, f, label ? s->label : s->raw, label ? s->label_axes : s->raw_axes, v->sample));
+    if (label) scan_label(census, v, &b, numbers, &seen, &stride);
+    else EBB_TRY(scan_raw(all, v, &b, numbers, k->v->channels));
+  }
+  return EBB_OK;
+}
+
+/* The volumes from `first` on, all of this file: first their raw data, then their labels, as datasets are chosen in turn. */
+static ebb_status scan_file(finder *k, ebb_census *census, ebb_h5 *f, int first)
+{
+  ebb_arena scratch;
+  ebb_volumes *v = k->v;
+  ebb_status status = EBB_OK;
+  size_t most = 0;
+  if (first == v->count) return EBB_OK;
+  for (int i = first; i < v->count; i++)
+    most = largest(most, (size_t)slab_planes(&v->at[i], v->channels) * (size_t)v->at[i].size[1] * (size_t)v->at[i].size[2]);
+  EBB_TRY(ebb_arena_create(&scratch, "volumes", most * (size_t)v->channels * sizeof(double)));
+  void *numbers = ebb_arena_low(&scratch, scratch.size, EBB_USE_KEPT);
+  for (int label = 0; label < 2 && status == EBB_OK; label++) {
+    status = ebb_h5_choose(f, label ? v->at[first].stack->label : v->at[first].stack->raw);
+    for (int i = first; i < v->count && status == EBB_OK; i++) {
+      sums all[EBB_CHANNELS_MOST] = {{0}};
+      ebb_volume *x = &v->at[i];
+      if (label) x->foreground = ebb_pool_take(k->pool, EBB_VOLUME_POINTS * sizeof *x->foreground);
+      else x->mean = ebb_pool_take(k->pool, 2 * (size_t)v->channels * sizeof *x->mean), x->std = x->mean + v->channels;
+      status = scan(k, census, x, f, label, all, numbers);
+      for (int c = 0; c < v->channels && status == EBB_OK && !label; c++) settle(x, c, &all[c]);
+    }
+  }
+  ebb_arena_destroy(&scratch);
+  return status;
+}
+
+/* ---- the set -------------------------------------------------------------------------------------------------------- */
+static ebb_status open_file(finder *k, ebb_census *census, const char *path, const char *group)
+{
+  ebb_h5 *f;
+  int first = k->v->count;
+  EBB_TRY(ebb_h5_open(&f, path, k->pool));
+  ebb_status status = describe(k, f, group);
+  if (status == EBB_OK) status = scan_file(k, census, f, first);
+  ebb_h5_close(f);
+  return status;
+}
+
+static void note_sizes(const finder *k)
+{
+  const ebb_volumes *v = k->v;
+  int least[3] = {v->largest[0], v->largest[1], v->largest[2]}, empty = 0;
+  for (int i = 0; i < v->count; i++) {
+    for (int j = 0; j < 3; j++)
+      if (v->at[i].size[j] < least[j]) least[j] = v->at[i].size[j];
+    empty += v->at[i].foreground_count == 0;
+  }
+  ebb_note(k->notes, "%d samples, %d-D, %d channels, sizes %dx%dx%d to %dx%dx%d", v->count, v->rank, v->channels, least[0], least[1],
+           least[2], v->largest[0], v->largest[1], v->largest[2]);
+  if (empty) ebb_note(k->notes, "warning: %d of %d samples have no foreground", empty, v->count);
+}
+
+ebb_status ebb_volumes_open(ebb_volumes *v, ebb_notes *notes, int *classes, ebb_label_map *map, const char *text,
+                            const ebb_data_options *o, bool training)
+{
+  ebb_places places;
+  ebb_census *census = EBB_POOL_NEW(notes->pool, ebb_census);
+  *v = (ebb_volumes){0};
+  EBB_TRY(ebb_places_find(&places, text, notes->pool));
+  finder k = {.v = v, .notes = notes, .quiet = {.pool = notes->pool}, .o = o, .pool = notes->pool,
+              .split = training ? EBB_TRAIN_SET : EBB_VAL_SET, .single = places.single, .last = INT64_MAX};
+  if (places.single) k.first = places.first, k.last = places.last;
+  for (int i = 0; i < places.count; i++) EBB_TRY(open_file(&k, census, places.file[i], places.group));
+  note_sizes(&k);
+  return ebb_census_settle(census, notes, classes, map, training);
+}
+
+/* ---- is it such a set? ------------------------------------------------------------------------------------------------ */
+/* Classes are (N), (N, 1, ..) or one-hot (N, K); maps have at least two of the raw data's sizes, side by side. */
+static bool is_map(const ebb_h5_dataset *raw, const ebb_h5_dataset *label)
+{
+  int shared = 0;
+  if (raw->rank < 2 || (label->rank != raw->rank && label->rank != raw->rank - 1)) return false;
+  for (int i = 0; i < raw->rank && shared < label->rank; i++) shared += raw->dims[i] == label->dims[shared];
+  return shared == label->rank && label->rank >= 2 && label->count > label->dims[0];
+}
+
+ebb_status ebb_volumes_meant(bool *meant, const char *text, const ebb_data_options *o, ebb_pool *pool)
+{
+  ebb_places places;
+  ebb_h5 *f;
+  ebb_notes quiet = {.pool = pool};
+  const ebb_h5_dataset *raw, *label;
+  EBB_TRY(ebb_places_find(&places, text, pool));
+  *meant = true;
+  if (!places.single) return EBB_OK;
+  EBB_TRY(ebb_h5_open(&f, places.file[0], pool));
+  ebb_status status = ebb_layout_find(&raw, &label, &quiet, f, places.group, EBB_TRAIN_SET, o->raw, o->label);
+  if (status == EBB_OK)
+    *meant = is_map(raw, label);
+  ebb_h5_close(f);
+  return status;
+}
+
+ebb_status ebb_stack_reopen(ebb_h5 **f, const ebb_stack *s, ebb_pool *pool)
+{
+  const ebb_h5_dataset *const was[] = {s->raw, s->label};
+  int same = 0;
+  EBB_TRY(ebb_h5_open(f, s->file, pool));
+  ebb_h5_list list = ebb_h5_datasets(*f);
+  for (int i = 0; i < list.count; i++)
+    for (int k = 0; k < 2; k++)
+      same += strcmp(list.at[i].path, was[k]->path) == 0 && list.at[i].rank == was[k]->rank && list.at[i].kind == was[k]->kind &&
+              memcmp(list.at[i].dims, was[k]->dims, sizeof was[k]->dims) == 0;
+  if (same == 2) return EBB_OK;
+  ebb_h5_close(*f);
+  return ebb_fail(EBB_DATA, "%s: expected what it held when training began, found a changed file\nhint: leave files as they are while "
+                  "they are in use", s->file);
+}

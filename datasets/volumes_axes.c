@@ -1,0 +1,130 @@
+/* volumes_axes.c -- which axis is which where labels are maps; see volumes.h.
+ * Owns: the rules. The label has the raw data's axes but the channels, which tells channels exactly; whether what is left is a
+ * volume or a stack of images is told by attributes, data.axes, the place of the channels, or that it is one file of many;
+ * else it is a doubt, and an error. */
+#include <string.h>
+
+#include "datasets/volumes_parts.h"
+
+/* Does `label` have raw's sizes but axis `at`? */
+static bool without(const ebb_h5_dataset *raw, const ebb_h5_dataset *label, int at)
+{
+  for (int i = 0, j = 0; i < raw->rank; i++)
+    if (i != at && raw->dims[i] != label->dims[j++]) return false;
+  return true;
+}
+
+/* The axis of channels; -1: there is none; -2: sizes do not go together; -3: more than one axis would do. */
+static int channel_axis(const ebb_h5_dataset *raw, const ebb_h5_dataset *label)
+{
+  int found = -2;
+  if (raw->rank == label->rank) return memcmp(raw->dims, label->dims, (size_t)raw->rank * sizeof *raw->dims) == 0 ? -1 : -2;
+  if (raw->rank != label->rank + 1) return -2;
+  for (int i = 0; i < raw->rank; i++)
+    if (without(raw, label, i)) found = found == -2 || raw->dims[i] == 1 ? i : -3;
+  return found;
+}
+
+static ebb_status refuse_sizes(const ebb_h5 *f, const ebb_h5_dataset *raw, const ebb_h5_dataset *label, ebb_pool *pool)
+{
+  return ebb_fail(EBB_DATA,
+                  "%s: expected a label for each site of the raw data, found %s %s and %s %s\nhint: the label's sizes are the raw "
+                  "data's without the channels; choose other datasets with data.raw=NAME and data.label=NAME",
+                  ebb_h5_path(f), raw->path, ebb_h5_describe(raw, pool), label->path, ebb_h5_describe(label, pool));
+}
+
+static ebb_status refuse_doubt(const ebb_h5 *f, const ebb_h5_dataset *raw, const char *one, const char *other, ebb_pool *pool)
+{
+  return ebb_fail(EBB_DATA,
+                  "%s:%s: expected axes that can be read in one way, found %s, which can be %s and %s\nhint: say which axis is which "
+                  "with data.axes=%s or data.axes=%s",
+                  ebb_h5_path(f), raw->path, ebb_h5_describe(raw, pool), one, other, one, other);
+}
+
+/* The letters of what is not channels: three axes may be a volume or a stack of images. */
+static const char *sites(int axes, bool stack)
+{
+  switch (axes) {
+  case 1: return "w";
+  case 2: return stack ? "nw" : "hw";
+  case 3: return stack ? "nhw" : "dhw";
+  default: return "ndhw";
+  }
+}
+
+static const char *insert(const char *letters, int at, ebb_pool *pool)
+{
+  return at < 0 ? letters : ebb_pool_text(pool, "%.*sc%s", at, letters, letters + at);
+}
+
+/* By the sizes and the place of the channels alone. `many`: the file is one of many, so it is no stack. */
+static ebb_status by_sizes(const char **axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *raw, const ebb_h5_dataset *label, bool many)
+{
+  int c = channel_axis(raw, label), rest = label->rank;
+  if (c == -2 || rest > 4 || rest < 1) return refuse_sizes(f, raw, label, notes->pool);
+  if (c == -3) return refuse_doubt(f, raw, insert(sites(rest, false), 0, notes->pool), insert(sites(rest, false), rest, notes->pool), notes->pool);
+  bool first = c == 0, second = c == 1, sure = rest == 1 || rest == 4 || first || (second && rest > 1);
+  bool stack = second && rest > 1;
+  const char *volume = insert(sites(rest, false), c, notes->pool), *images = insert(sites(rest, true), c, notes->pool);
+  if (!sure && !many && rest == 3) return refuse_doubt(f, raw, volume, images, notes->pool);
+  *axes = stack ? images : volume;
+  ebb_note(notes, "%s:%s: axes %s of %s, because %s (data.axes overrides)", ebb_h5_path(f), raw->path, *axes,
+           ebb_h5_describe(raw, notes->pool),
+           first ? "the label has all axes but the first" : stack ? "the label has all axes but the second" : many ? "each file holds one" : "the label has the same");
+  return EBB_OK;
+}
+
+static char canonical(char letter)
+{
+  static const char from[] = "xyzt", to[] = "whdn";
+  const char *at = strchr(from, letter | 32);
+  return at && letter ? to[at - from] : (char)(letter | 32);
+}
+
+/* Letters of n c d h w, each at most once, w among them, d only with h. */
+static bool sensible(const char *letters)
+{
+  for (const char *l = letters; *l; l++)
+    if (!strchr("ncdhw", *l) || strchr(l + 1, *l)) return false;
+  return strchr(letters, 'w') && (!strchr(letters, 'd') || strchr(letters, 'h'));
+}
+
+static ebb_status as_said(const char **axes, const ebb_h5 *f, const ebb_h5_dataset *raw, const char *wanted, ebb_pool *pool)
+{
+  char *letters = ebb_pool_text(pool, "%s", wanted);
+  for (char *l = letters; *l; l++) *l = canonical(*l);
+  if (strlen(letters) != (size_t)raw->rank || !sensible(letters))
+    return ebb_fail(EBB_CONFIG, "data.axes: expected %d letters of n c d h w (or t c z y x) for %s:%s %s, found \"%s\"", raw->rank,
+                    ebb_h5_path(f), raw->path, ebb_h5_describe(raw, pool), wanted);
+  *axes = letters;
+  return EBB_OK;
+}
+
+/* The raw data's letters without c, against the label's sizes. */
+static ebb_status set_axes(ebb_stack *s, const ebb_h5 *f, const char *axes, ebb_pool *pool)
+{
+  int used = 0;
+  strcpy(s->raw_axes, axes);
+  for (int i = 0; i < s->raw->rank; i++) {
+    bool extra = axes[i] == 'c' && s->label->rank == s->raw->rank - 1;
+    if (extra) continue;
+    if (used >= s->label->rank || s->label->dims[used] != (axes[i] == 'c' ? 1 : s->raw->dims[i]))
+      return refuse_sizes(f, s->raw, s->label, pool);
+    s->label_axes[used++] = axes[i];
+  }
+  return used == s->label->rank ? EBB_OK : refuse_sizes(f, s->raw, s->label, pool);
+}
+
+ebb_status ebb_volumes_axes(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, bool many)
+{
+  const char *axes = NULL;
+  if (*wanted) {
+    EBB_TRY(as_said(&axes, f, s->raw, wanted, notes->pool));
+  } else if (s->raw->axes && strlen(s->raw->axes) == (size_t)s->raw->rank && sensible(s->raw->axes)) {
+    axes = s->raw->axes;
+    ebb_note(notes, "%s:%s: axes %s, as its attribute %s says", ebb_h5_path(f), s->raw->path, axes, s->raw->axes_from);
+  } else {
+    EBB_TRY(by_sizes(&axes, notes, f, s->raw, s->label, many));
+  }
+  return set_axes(s, f, axes, notes->pool);
+}

@@ -1,0 +1,129 @@
+/* volumes_labels.c -- values of label maps and the classes they stand for; see volumes_parts.h.
+ * Owns: the map, {0, 255} masks, what is said of values that fit nothing. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "datasets/volumes_parts.h"
+
+/* ---- the map ------------------------------------------------------------------------------------------------------ */
+ebb_status ebb_label_map_read(ebb_label_map *map, const char *text)
+{
+  map->count = 0;
+  for (const char *p = text; *p;) {
+    int used = 0, class;
+    long long value;
+    if (map->count == EBB_VALUES_MOST || sscanf(p, "%lld:%d%n", &value, &class, &used) != 2 || class < 0 || class > 65535 ||
+        (p[used] && p[used] != ','))
+      return ebb_fail(EBB_CONFIG, "data.label_map: expected value:class pairs such as 0:0,1:1,4:3 (at most %d), found \"%s\"",
+                      EBB_VALUES_MOST, text);
+    map->value[map->count] = value;
+    map->class[map->count++] = class;
+    p += used + (p[used] == ',');
+  }
+  return EBB_OK;
+}
+
+int ebb_label_class(const ebb_label_map *map, int classes, double value)
+{
+  if (value != floor(value)) return -1;
+  if (map->count == 0) return value >= 0 && (classes == 0 || value < classes) ? (int)value : -1;
+  for (int i = 0; i < map->count; i++)
+    if ((double)map->value[i] == value) return map->class[i];
+  return -1;
+}
+
+/* ---- the census --------------------------------------------------------------------------------------------------- */
+void ebb_census_add(ebb_census *c, double value, const ebb_volume *v, uint64_t site)
+{
+  for (int i = 0; i < c->count; i++)
+    if (c->value[i] == value || (isnan(value) && isnan(c->value[i]))) {
+      c->times[i]++;
+      return;
+    }
+  if (c->count == EBB_VALUES_MOST) {
+    c->more = true;
+    return;
+  }
+  c->value[c->count] = value;
+  c->times[c->count] = 1;
+  c->where[c->count] = v;
+  c->site[c->count++] = site;
+}
+
+/* Values in rising order, each with its number: "0 (94.7 %), 1 (2.8 %), 2 (2.5 %)". */
+static const char *histogram(const ebb_census *c, ebb_pool *pool)
+{
+  double last = -INFINITY, total = 0;
+  const char *text = "";
+  for (int i = 0; i < c->count; i++) total += (double)c->times[i];
+  for (int k = 0; k < c->count; k++) {
+    int next = -1;
+    for (int i = 0; i < c->count; i++)
+      if (c->value[i] > last && (next < 0 || c->value[i] < c->value[next])) next = i;
+    if (next < 0) break;
+    last = c->value[next];
+    text = ebb_pool_text(pool, "%s%s%.10g (%.2g %%)", text, k ? ", " : "", last, 100 * (double)c->times[next] / total);
+  }
+  return c->more ? ebb_pool_text(pool, "%s and more", text) : text;
+}
+
+/* "0:0,1:1,4:2": the values that can be labels, numbered in rising order. */
+static const char *map_to_write(const ebb_census *c, ebb_pool *pool)
+{
+  double last = -INFINITY;
+  const char *text = "";
+  for (int k = 0; k < c->count; k++) {
+    int next = -1;
+    for (int i = 0; i < c->count; i++)
+      if (c->value[i] > last && (next < 0 || c->value[i] < c->value[next])) next = i;
+    if (next < 0) break;
+    last = c->value[next];
+    text = ebb_pool_text(pool, "%s%s%.0f:%d", text, k ? "," : "", last, k);
+  }
+  return text;
+}
+
+static ebb_status refuse_value(const ebb_census *c, int at, int classes, ebb_pool *pool)
+{
+  const ebb_volume *v = c->where[at];
+  uint64_t s = c->site[at], hw = (uint64_t)v->size[1] * (uint64_t)v->size[2];
+  bool whole = c->value[at] == floor(c->value[at]);
+  return ebb_fail(EBB_DATA,
+                  "%s:%s: expected labels %s, found %.10g at sample %u, voxel (%llu, %llu, %llu); the values there are: %s\nhint: %s%s",
+                  v->stack->file, v->stack->label->path, classes ? ebb_pool_text(pool, "0 to %d", classes - 1) : "from 0 on, whole",
+                  c->value[at], v->sample, (unsigned long long)(s / hw),
+                  (unsigned long long)(s % hw / (uint64_t)v->size[2]), (unsigned long long)(s % (uint64_t)v->size[2]),
+                  histogram(c, pool), whole ? "if they stand for classes, data.label_map=" : "labels are class numbers; choose the dataset with data.label=NAME",
+                  whole ? map_to_write(c, pool) : "");
+}
+
+/* A mask of 0 and 255 (or another single value) has two classes. */
+static bool is_mask(const ebb_census *c)
+{
+  return c->count == 2 && !c->more && fmin(c->value[0], c->value[1]) == 0 && fmax(c->value[0], c->value[1]) == 255;
+}
+
+ebb_status ebb_census_settle(const ebb_census *c, ebb_notes *notes, int *classes, ebb_label_map *map, bool training)
+{
+  int most = 0;
+  if (training && map->count == 0 && is_mask(c) && *classes <= 2) {
+    *map = (ebb_label_map){.count = 2, .value = {0, 255}, .class = {0, 1}};
+    ebb_note(notes, "labels are masks of 0 and 255: 255 is class 1 (data.label_map overrides)");
+  }
+  for (int i = 0; i < c->count; i++) {
+    int class = ebb_label_class(map, *classes, c->value[i]);
+    if (class < 0 || (*classes && class >= *classes) || class > 65535) return refuse_value(c, i, *classes, notes->pool);
+    if (class > most) most = class;
+  }
+  if (c->more) return ebb_fail(EBB_DATA, "%s:%s: expected label maps of at most %d values, found more: %s\nhint: choose the dataset with data.label=NAME",
+                               c->where[0]->stack->file, c->where[0]->stack->label->path, EBB_VALUES_MOST, histogram(c, notes->pool));
+  if (training && c->count == 1) ebb_note(notes, "warning: all labels are %.10g: there is nothing to learn", c->value[0]);
+  ebb_note(notes, "labels: %s", histogram(c, notes->pool));
+  if (*classes == 0) {
+    *classes = most + 1 > 2 ? most + 1 : 2;
+    ebb_note(notes, "%d classes, the largest label + 1 (data.classes overrides)", *classes);
+  }
+  return EBB_OK;
+}

@@ -1,0 +1,426 @@
+/* test_volumes.c -- sets whose labels are maps: what is found, what is refused, and that patches hold what the files do.
+ * Every value of the files made here is a function of its place, so that a patch tells where each of its sites comes from. */
+#define _GNU_SOURCE
+#include <check.h>
+#include <dirent.h>
+#include <hdf5.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "datasets/data.h"
+#include "tests/suite.h"
+
+/* ---- files to read ---------------------------------------------------------------------------------------------- */
+static char folder[64];
+
+static void folder_make(void)
+{
+  strcpy(folder, "/tmp/ebb_volumes_XXXXXX");
+  ck_assert_ptr_nonnull(mkdtemp(folder));
+  ebb_data_init();
+}
+
+static void folder_remove(void)
+{
+  DIR *d = opendir(folder);
+  char path[512];
+  for (struct dirent *e; (e = readdir(d));) {
+    snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+    if (e->d_name[0] != '.') unlink(path);
+  }
+  closedir(d);
+  ck_assert_int_eq(rmdir(folder), 0);
+}
+
+static const char *at(const char *name)
+{
+  static char path[8][256];
+  static int turn;
+  turn = (turn + 1) % 8;
+  snprintf(path[turn], sizeof path[turn], "%s%s%s", folder, *name == '[' || !*name ? "" : "/", name);
+  return path[turn];
+}
+
+static double raw_at(int volume, int c, int z, int y, int x)
+{
+  return volume * 100000 + c * 50000 + z * 1600 + y * 40 + x;
+}
+
+static int label_at(int z, int y, int x)
+{
+  return (z + y + x) % 4 == 0 ? 1 + x % 2 : 0;
+}
+
+static void put(hid_t f, const char *name, hid_t type, int rank, const int *dims, const double *values)
+{
+  hsize_t d[6];
+  for (int i = 0; i < rank; i++) d[i] = (hsize_t)dims[i];
+  hid_t space = H5Screate_simple(rank, d, NULL), set = H5Dcreate2(f, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  ck_assert_int_ge(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), 0);
+  H5Dclose(set);
+  H5Sclose(space);
+}
+
+enum { MOST = 200000 };
+static double numbers[MOST];
+
+/* A file of n samples (0: one, without that axis) of c channels (0: without that axis) and d x h x w sites; d 0: 2-D. Channels
+ * stand first of a sample. label_scale: labels are written as label_at * label_scale. */
+typedef struct file { const char *name; int volume, n, c, d, h, w; double label_scale; } file;
+
+static void fill(const file *k, bool label)
+{
+  int count = 0, channels = label ? 1 : k->c ? k->c : 1;
+  for (int n = 0; n < (k->n ? k->n : 1); n++)
+    for (int c = 0; c < channels; c++)
+      for (int z = 0; z < (k->d ? k->d : 1); z++)
+        for (int y = 0; y < k->h; y++)
+          for (int x = 0; x < k->w; x++)
+            numbers[count++] = label ? label_at(z, y, x) * k->label_scale : raw_at(k->volume + n, c, z, y, x);
+  ck_assert_int_le(count, MOST);
+}
+
+static int dims_of(int dims[6], const file *k, bool label)
+{
+  int rank = 0;
+  if (k->n) dims[rank++] = k->n;
+  if (k->c && !label) dims[rank++] = k->c;
+  if (k->d) dims[rank++] = k->d;
+  dims[rank++] = k->h;
+  dims[rank++] = k->w;
+  return rank;
+}
+
+static void make(file k)
+{
+  int dims[6];
+  if (k.label_scale == 0) k.label_scale = 1;
+  hid_t f = H5Fcreate(at(k.name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  ck_assert_int_ge(f, 0);
+  fill(&k, false);
+  put(f, "raw", H5T_IEEE_F32LE, dims_of(dims, &k, false), dims, numbers);
+  fill(&k, true);
+  put(f, "label", H5T_STD_U8LE, dims_of(dims, &k, true), dims, numbers);
+  H5Fclose(f);
+}
+
+static ebb_data_options options(const char *train)
+{
+  ebb_data_options o;
+  ebb_options_default(&o, ebb_data_option_table);
+  o.train = train;
+  return o;
+}
+
+static ebb_data *open_data(const ebb_data_options *o)
+{
+  ebb_data *d = NULL;
+  ebb_status status = ebb_data_open(&d, o);
+  ck_assert_msg(status == EBB_OK, "%s", ebb_message());
+  return d;
+}
+
+/* ---- what a patch holds ------------------------------------------------------------------------------------------- */
+/* The site a normalised value comes from. */
+typedef struct site { int volume, z, y, x; } site;
+
+static site site_of(const ebb_volume *v, double normalised)
+{
+  long value = lround(normalised * v->std[0] + v->mean[0]), within = value % 100000;
+  return (site){(int)(value / 100000), (int)(within / 1600), (int)(within % 1600 / 40), (int)(within % 40)};
+}
+
+static const file three[] = {{.name = "a.h5", .volume = 0, .d = 9, .h = 14, .w = 11}, {.name = "b.h5", .volume = 1, .d = 6, .h = 8, .w = 20},
+                             {.name = "c.h5", .volume = 2, .d = 5, .h = 5, .w = 5}};
+
+static void make_three(void)
+{
+  for (int i = 0; i < 3; i++) make(three[i]);
+}
+
+/* Tiles of every size cover every voxel with its label exactly once, and hold its value. */
+START_TEST(tiles_cover_each_voxel_once)
+{
+  static const char *const sizes[] = {"4x5x6", "9x14x20", "3x3x3", "16x16x16", "1x7x2"};
+  static int seen[3][9 * 14 * 20];
+  make_three();
+  memset(seen, 0, sizeof seen);
+  ebb_data_options o = options(at(""));
+  o.val = at("");
+  o.patch = sizes[_i];
+  ebb_data *d = open_data(&o);
+  const ebb_patch_set *s = &ebb_data_inside(d)->maps[EBB_VAL_SET];
+  ebb_source *source;
+  ebb_batch b;
+  ck_assert_int_eq(ebb_data_eval(&source, d, EBB_VAL_SET, 4), EBB_OK);
+  size_t sites = ebb_sites(d->shape), delivered = 0;
+  for (;;) {
+    ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+    if (b.x.s.n == 0) break;
+    delivered += (size_t)b.x.s.n;
+    for (size_t i = 0; i < (size_t)b.x.s.n * sites; i++) {
+      if (b.labels[i] < 0) continue;
+      const ebb_volume *v = &s->volumes.at[b.index[i / sites]];
+      site p = site_of(v, (double)ebb_reals(b.x)[i]);
+      ck_assert_int_eq(p.volume, (int)b.index[i / sites]);
+      ck_assert_int_eq(b.labels[i], label_at(p.z, p.y, p.x));
+      seen[p.volume][(p.z * v->size[1] + p.y) * v->size[2] + p.x]++;
+    }
+  }
+  ck_assert_uint_eq(delivered, source->samples);
+  for (int k = 0; k < 3; k++)
+    for (int i = 0; i < three[k].d * three[k].h * three[k].w; i++) ck_assert_msg(seen[k][i] == 1, "volume %d, site %d: %d times", k, i, seen[k][i]);
+  source->ops->close(source);
+  ebb_data_close(d);
+}
+END_TEST
+
+/* Training: each round has every volume, values and labels belong together, half are mirrored, the run repeats. */
+START_TEST(patches_are_what_the_files_hold)
+{
+  ebb_source *source, *again;
+  ebb_batch b, c;
+  int of_volume[3] = {0}, mirrored = 0, pairs = 0;
+  make_three();
+  ebb_data_options o = options(at(""));
+  o.patch = "4x4x4";
+  o.per_volume = 20;
+  o.flip = true;
+  ebb_data *d = open_data(&o);
+  ck_assert_int_eq(d->classes, 3);
+  ck_assert_uint_eq(d->samples[EBB_TRAIN_SET], 60);
+  const ebb_patch_set *s = &ebb_data_inside(d)->maps[EBB_TRAIN_SET];
+  ck_assert_int_eq(ebb_data_train(&source, d, 3, 7), EBB_OK);
+  ck_assert_int_eq(ebb_data_train(&again, d, 3, 7), EBB_OK);
+  ck_assert_int_eq(source->ops->seek(source, 2, 0), EBB_OK);
+  ck_assert_int_eq(again->ops->seek(again, 2, 30), EBB_OK);
+  for (int k = 0; k < 20; k++) {
+    ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+    ck_assert_int_eq(b.x.s.n, 3);
+    for (int i = 0; i < 3; i++) of_volume[b.index[i]]++;
+    for (size_t i = 0; i < 3 * 64; i++) {
+      const ebb_volume *v = &s->volumes.at[b.index[i / 64]];
+      site p = site_of(v, (double)ebb_reals(b.x)[i]);
+      ck_assert_int_eq(b.labels[i], label_at(p.z, p.y, p.x));
+      if (i % 4 == 3) continue;
+      site q = site_of(v, (double)ebb_reals(b.x)[i + 1]);
+      ck_assert(abs(q.x - p.x) == 1 && q.y == p.y && q.z == p.z);
+      mirrored += q.x < p.x;
+      pairs++;
+    }
+    if (k < 10) continue;
+    ck_assert_int_eq(again->ops->next(again, &c), EBB_OK);
+    ck_assert(memcmp(b.x.p, c.x.p, ebb_bytes(b.x.s)) == 0 && memcmp(b.labels, c.labels, 3 * 64 * sizeof *b.labels) == 0);
+  }
+  ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+  ck_assert_int_eq(b.x.s.n, 0);
+  for (int i = 0; i < 3; i++) ck_assert_int_eq(of_volume[i], 20);
+  ck_assert(mirrored > pairs / 4 && mirrored < 3 * pairs / 4);
+  source->ops->close(source);
+  again->ops->close(again);
+  ebb_data_close(d);
+}
+END_TEST
+
+START_TEST(foreground_is_in_the_share_of_patches_that_is_asked_for)
+{
+  static double raw[32 * 32], label[32 * 32];
+  const int dims[] = {32, 32};
+  label[5 * 32 + 29] = 1; /* a single site */
+  for (int i = 0; i < 32 * 32; i++) raw[i] = i;
+  hid_t f = H5Fcreate(at("one.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  put(f, "raw", H5T_IEEE_F32LE, 2, dims, raw);
+  put(f, "label", H5T_STD_U8LE, 2, dims, label);
+  H5Fclose(f);
+  ebb_data_options o = options(at("one.h5"));
+  o.patch = "4x4";
+  o.per_volume = 400;
+  o.foreground = _i * 0.5;
+  ebb_data *d = open_data(&o);
+  ebb_source *source;
+  ebb_batch b;
+  int with = 0;
+  ck_assert_int_eq(ebb_data_train(&source, d, 1, 7), EBB_OK);
+  for (int k = 0; k < 400; k++) {
+    ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+    for (int i = 0; i < 16; i++) with += b.labels[i] == 1;
+  }
+  ck_assert_msg(abs(with - _i * 200) < 40, "%d of 400 patches, %g asked for", with, o.foreground);
+  source->ops->close(source);
+  ebb_data_close(d);
+}
+END_TEST
+
+/* ---- what is found ------------------------------------------------------------------------------------------------ */
+static const struct { file f; const char *axes; int rank, count, channels; } layouts[] = {
+    {{.name = "a.h5", .d = 4, .h = 5, .w = 6}, "dhw", 3, 1, 1},
+    {{.name = "a.h5", .n = 4, .h = 5, .w = 6}, "nhw", 2, 4, 1},
+    {{.name = "a.h5", .c = 2, .d = 4, .h = 5, .w = 6}, "", 3, 1, 2},
+    {{.name = "a.h5", .n = 3, .c = 2, .h = 5, .w = 6}, "", 2, 3, 2},
+    {{.name = "a.h5", .n = 3, .c = 1, .d = 4, .h = 5, .w = 6}, "", 3, 3, 1},
+    {{.name = "a.h5", .h = 5, .w = 6}, "", 2, 1, 1},
+    {{.name = "a.h5", .c = 3, .h = 5, .w = 6}, "", 2, 1, 3},
+    {{.name = "a.h5", .n = 2, .c = 1, .d = 4, .h = 5, .w = 6}, "tczyx", 3, 2, 1},
+};
+
+START_TEST(layouts_are_found)
+{
+  make(layouts[_i].f);
+  ebb_data_options o = options(at("a.h5"));
+  o.axes = layouts[_i].axes;
+  ebb_data *d = open_data(&o);
+  ck_assert(d->maps);
+  const ebb_volumes *v = &ebb_data_inside(d)->maps[EBB_TRAIN_SET].volumes;
+  ck_assert_int_eq(v->rank, layouts[_i].rank);
+  ck_assert_int_eq(v->count, layouts[_i].count);
+  ck_assert_int_eq(v->channels, layouts[_i].channels);
+  ck_assert_int_eq(v->at[0].size[2], 6);
+  ebb_data_close(d);
+}
+END_TEST
+
+START_TEST(ranges_patterns_and_masks)
+{
+  for (int i = 0; i < 5; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "s%d.h5", i);
+    make((file){.name = name, .volume = i, .d = 4, .h = 5, .w = 6});
+  }
+  ebb_data_options o = options(at("[1:4]"));
+  ebb_data *d = open_data(&o);
+  ck_assert_uint_eq(d->samples[EBB_TRAIN_SET], 3);
+  ck_assert_ptr_nonnull(strstr(ebb_data_inside(d)->maps[EBB_TRAIN_SET].volumes.at[0].stack->file, "s1.h5"));
+  ebb_data_close(d);
+  o.train = at("s?.h5[3:]");
+  d = open_data(&o);
+  ck_assert_uint_eq(d->samples[EBB_TRAIN_SET], 2);
+  ebb_data_close(d);
+  make((file){.name = "mask.h5", .n = 6, .c = 1, .h = 5, .w = 6, .label_scale = 0.5}); /* 0, 0 and 1 */
+  o.train = at("mask.h5[2:5]");
+  d = open_data(&o);
+  ck_assert_uint_eq(d->samples[EBB_TRAIN_SET], 3);
+  ck_assert_int_eq(d->classes, 2);
+  ebb_data_close(d);
+}
+END_TEST
+
+START_TEST(masks_of_255_are_class_1)
+{
+  static double raw[64], label[64];
+  const int dims[] = {8, 8};
+  for (int i = 0; i < 64; i++) raw[i] = i, label[i] = i > 40 ? 255 : 0;
+  hid_t f = H5Fcreate(at("m.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  put(f, "image", H5T_STD_U8LE, 2, dims, raw);
+  put(f, "mask", H5T_STD_U8LE, 2, dims, label);
+  H5Fclose(f);
+  ebb_data_options o = options(at("m.h5"));
+  ebb_data *d = open_data(&o);
+  ck_assert_int_eq(d->classes, 2);
+  ck_assert_str_eq(d->label_map, "0:0,255:1");
+  ebb_data_close(d);
+}
+END_TEST
+
+/* ---- what is refused ---------------------------------------------------------------------------------------------- */
+static void refuses_with(const ebb_data_options *o, ebb_status code, const char *const *words)
+{
+  ebb_data *d;
+  ck_assert_int_eq(ebb_data_open(&d, o), code);
+  ck_assert_ptr_null(d);
+  for (; *words; words++) ck_assert_msg(strstr(ebb_message(), *words), "no \"%s\" in: %s", *words, ebb_message());
+}
+#define REFUSES(o, code, ...) refuses_with((o), (code), (const char *const[]){__VA_ARGS__, NULL})
+
+START_TEST(refuses_labels_outside_of_the_classes)
+{
+  make((file){.name = "a.h5", .d = 4, .h = 5, .w = 6, .label_scale = 2}); /* 0, 2, 4 */
+  ebb_data_options o = options(at("[0:1]"));
+  o.classes = 3;
+  REFUSES(&o, EBB_DATA, "a.h5", "/label", "0 to 2", "found 4", "0 (", "2 (", "4 (", "data.label_map=0:0,2:1,4:2");
+  o.label_map = "0:0,2:1,4:2";
+  ebb_data_close(open_data(&o));
+  o.label_map = "0:0,2";
+  REFUSES(&o, EBB_CONFIG, "data.label_map", "value:class");
+}
+END_TEST
+
+START_TEST(refuses_what_does_not_go_together)
+{
+  static double zeros[1000];
+  hid_t f = H5Fcreate(at("a.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  put(f, "raw", H5T_IEEE_F32LE, 3, (int[]){4, 5, 6}, zeros);
+  put(f, "label", H5T_STD_U8LE, 3, (int[]){4, 5, 7}, zeros);
+  H5Fclose(f);
+  ebb_data_options o = options(at("[0:1]"));
+  REFUSES(&o, EBB_DATA, "a.h5", "/raw (4, 5, 6)", "/label (4, 5, 7)", "hint");
+  make((file){.name = "a.h5", .d = 4, .h = 5, .w = 6});
+  o = options(at("a.h5"));
+  REFUSES(&o, EBB_DATA, "a.h5", "dhw", "nhw", "data.axes="); /* a volume, or a stack of images */
+  make((file){.name = "b.h5", .c = 2, .d = 4, .h = 5, .w = 6});
+  o = options(at(""));
+  REFUSES(&o, EBB_DATA, "b.h5", "3-D data of 1 channels", "a.h5", "3-D of 2");
+  o.patch = "4x4";
+  o.train = at("[0:1]");
+  REFUSES(&o, EBB_CONFIG, "data.patch", "3 sizes", "64x64x64", "4x4");
+  o = options("/proc/self/fdinfo"); /* a directory without HDF5 files */
+  REFUSES(&o, EBB_NOINPUT, "/proc/self/fdinfo", "directory", "*.h5", "hint");
+  o = options(at("[7:9]"));
+  REFUSES(&o, EBB_NOINPUT, "[7:9]", "not so many");
+  o = options(at("[3:2]"));
+  REFUSES(&o, EBB_CONFIG, "[3:2]", "range");
+}
+END_TEST
+
+START_TEST(a_file_that_vanishes_is_named)
+{
+  ebb_source *source;
+  ebb_batch b;
+  ebb_status status = EBB_OK;
+  make_three();
+  ebb_data_options o = options(at(""));
+  ebb_data *d = open_data(&o);
+  ck_assert_int_eq(ebb_data_train(&source, d, 1, 7), EBB_OK);
+  unlink(at("b.h5"));
+  for (int i = 0; i < 3 && status == EBB_OK; i++) status = source->ops->next(source, &b);
+  ck_assert_int_eq(status, EBB_NOINPUT);
+  ck_assert_ptr_nonnull(strstr(ebb_message(), "b.h5"));
+  source->ops->close(source);
+  ebb_data_close(d);
+}
+END_TEST
+
+START_TEST(refuses_nan)
+{
+  static double raw[64], label[64];
+  raw[9] = NAN;
+  label[3] = 1;
+  hid_t f = H5Fcreate(at("n.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  put(f, "raw", H5T_IEEE_F32LE, 2, (int[]){8, 8}, raw);
+  put(f, "label", H5T_STD_U8LE, 2, (int[]){8, 8}, label);
+  H5Fclose(f);
+  ebb_data_options o = options(at("n.h5"));
+  REFUSES(&o, EBB_DATA, "n.h5", "/raw", "nan", "(0, 1, 1)");
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("volumes");
+  TCase *t = tcase_create("volumes");
+  tcase_add_checked_fixture(t, folder_make, folder_remove);
+  tcase_add_loop_test(t, tiles_cover_each_voxel_once, 0, 5);
+  tcase_add_test(t, patches_are_what_the_files_hold);
+  tcase_add_loop_test(t, foreground_is_in_the_share_of_patches_that_is_asked_for, 0, 3);
+  tcase_add_loop_test(t, layouts_are_found, 0, (int)(sizeof layouts / sizeof *layouts));
+  tcase_add_test(t, ranges_patterns_and_masks);
+  tcase_add_test(t, masks_of_255_are_class_1);
+  tcase_add_test(t, refuses_labels_outside_of_the_classes);
+  tcase_add_test(t, refuses_what_does_not_go_together);
+  tcase_add_test(t, a_file_that_vanishes_is_named);
+  tcase_add_test(t, refuses_nan);
+  suite_add_tcase(suite, t);
+  return run_suite(suite);
+}
