@@ -67,7 +67,8 @@ static ebb_status open_set(ebb_data_parts *p, ebb_split split, const char *place
   s->classes = d->classes;
   s->per_volume = p->options.per_volume;
   s->foreground = p->options.foreground;
-  s->flip = p->options.flip;
+  s->augment = p->options.augment;
+  if (split != EBB_TRAIN_SET) s->augment = (ebb_augment){.mirror = ""};
   if (first) EBB_TRY(settle_patch(p, s));
   else memcpy(s->patch, p->maps[EBB_TRAIN_SET].patch, sizeof s->patch);
   d->shape = (ebb_shape){.rank = s->volumes.rank, .n = 1, .d = s->patch[0], .h = s->patch[1], .w = s->patch[2], .c = s->volumes.channels};

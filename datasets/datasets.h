@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "base/option.h"
+#include "datasets/augment.h"
 #include "train/batches.h"
 
 /* Section data.* of a configuration. Texts are never NULL; "" is "not given". */
@@ -31,6 +32,7 @@ typedef struct ebb_data_options {
   int         per_volume;
   double      foreground;
   const char *label_map;     /* "0:0,255:1"                                                     */
+  ebb_augment augment;
   const char *shape;         /* "32x32x3": without data, for plan, profile, audit               */
 } ebb_data_options;
 

@@ -23,6 +23,8 @@ typedef struct patches {
   opened open[OPEN_MOST];
   int next_open;             /* the one to be closed when another is needed */
   char *numbers;             /* a patch as in the file                      */
+  ebb_patch wide;            /* a patch and its margin, before it is warped */
+  int margin[3];
   uint32_t *order;           /* (volumes) of this epoch                     */
   uint32_t *first_tile;      /* (volumes + 1) evaluation                    */
   bool training;
@@ -34,7 +36,7 @@ typedef struct patches {
 /* ---- where a patch is -------------------------------------------------------------------------------------------------- */
 /* start may be negative, and start + patch beyond the volume: padding. own: the sites whose label counts, [own[0], own[1]) of
  * each dimension of the volume. */
-typedef struct place { uint32_t volume; int start[3], own[3][2]; bool flip[3]; } place;
+typedef struct place { uint32_t volume; int start[3], own[3][2]; } place;
 
 static int tiles_along(int size, int patch)
 {
@@ -97,7 +99,6 @@ static place random_patch(const patches *t, uint64_t position)
     else if (centred) p.start[i] = clamp(centre[i] - (int)ebb_rng_below(g, at, (uint64_t)s->patch[i]), 0, room);
     else p.start[i] = (int)ebb_rng_below(g, at, (uint64_t)room + 1);
     p.own[i][1] = v->size[i];
-    p.flip[i] = s->flip && i >= 3 - s->volumes.rank && ebb_rng_uniform(g, at + 3) < 0.5;
   }
   return p;
 }
@@ -119,11 +120,11 @@ static ebb_status open_stack(ebb_h5 **f, patches *t, const ebb_stack *stack)
 }
 
 /* The part of the patch that lies in the volume. */
-static ebb_box inside(const place *p, const ebb_volume *v, const int patch[3])
+static ebb_box inside(const place *p, const ebb_volume *v, const int size[3])
 {
   ebb_box b = {0};
   for (int i = 0; i < 3; i++) {
-    int end = p->start[i] + patch[i] < v->size[i] ? p->start[i] + patch[i] : v->size[i];
+    int end = p->start[i] + size[i] < v->size[i] ? p->start[i] + size[i] : v->size[i];
     b.start[i] = p->start[i] > 0 ? p->start[i] : 0;
     b.size[i] = end - b.start[i];
   }
@@ -131,27 +132,28 @@ static ebb_box inside(const place *p, const ebb_volume *v, const int patch[3])
 }
 
 /* Site of the patch, in memory, of site (z, y, x) of the volume. */
-static size_t site_of(const place *p, const int patch[3], int z, int y, int x)
+static size_t site_of(const place *p, const int size[3], int z, int y, int x)
 {
-  int at[3] = {z - p->start[0], y - p->start[1], x - p->start[2]};
-  for (int i = 0; i < 3; i++)
-    if (p->flip[i]) at[i] = patch[i] - 1 - at[i];
-  return ((size_t)at[0] * (size_t)patch[1] + (size_t)at[1]) * (size_t)patch[2] + (size_t)at[2];
+  return ((size_t)(z - p->start[0]) * (size_t)size[1] + (size_t)(y - p->start[1])) * (size_t)size[2] + (size_t)(x - p->start[2]);
+}
+
+static size_t sites_of(const int size[3])
+{
+  return (size_t)size[0] * (size_t)size[1] * (size_t)size[2];
 }
 
 /* The volume's own mean is 0, its standard deviation 1; beyond its border is 0. */
-static void place_raw(ebb_real *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
+static void place_raw(ebb_patch *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
 {
-  const ebb_patch_set *s = t->set;
-  size_t c = (size_t)s->volumes.channels, sites = (size_t)s->patch[0] * (size_t)s->patch[1] * (size_t)s->patch[2];
-  memset(to, 0, sites * c * sizeof *to);
+  size_t c = (size_t)to->channels;
+  memset(to->x, 0, sites_of(to->size) * c * sizeof *to->x);
   for (int z = 0; z < b->size[0]; z++)
     for (int y = 0; y < b->size[1]; y++)
       for (int x = 0; x < b->size[2]; x++) {
-        size_t site = site_of(p, s->patch, z + b->start[0], y + b->start[1], x + b->start[2]);
+        size_t site = site_of(p, to->size, z + b->start[0], y + b->start[1], x + b->start[2]);
         for (size_t k = 0; k < c; k++) {
           double value = ebb_h5_value(t->numbers, v->stack->raw->kind, (size_t)(z * b->d + y * b->h + x * b->w + (ptrdiff_t)k * b->c));
-          to[site * c + k] = (ebb_real)((value - v->mean[k]) / v->std[k]);
+          to->x[site * c + k] = (ebb_real)((value - v->mean[k]) / v->std[k]);
         }
       }
 }
@@ -161,36 +163,64 @@ static bool owned(const place *p, int z, int y, int x)
   return z >= p->own[0][0] && z < p->own[0][1] && y >= p->own[1][0] && y < p->own[1][1] && x >= p->own[2][0] && x < p->own[2][1];
 }
 
-static void place_label(int32_t *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
+static void place_label(ebb_patch *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
 {
   const ebb_patch_set *s = t->set;
-  size_t sites = (size_t)s->patch[0] * (size_t)s->patch[1] * (size_t)s->patch[2];
-  memset(to, 0xff, sites * sizeof *to); /* -1 */
+  memset(to->labels, 0xff, sites_of(to->size) * sizeof *to->labels); /* -1 */
   for (int z = 0; z < b->size[0]; z++)
     for (int y = 0; y < b->size[1]; y++)
       for (int x = 0; x < b->size[2]; x++) {
         int at[3] = {z + b->start[0], y + b->start[1], x + b->start[2]};
         double value = ebb_h5_value(t->numbers, v->stack->label->kind, (size_t)(z * b->d + y * b->h + x * b->w));
-        if (owned(p, at[0], at[1], at[2])) to[site_of(p, s->patch, at[0], at[1], at[2])] = ebb_label_class(&s->map, s->classes, value);
+        if (owned(p, at[0], at[1], at[2])) to->labels[site_of(p, to->size, at[0], at[1], at[2])] = ebb_label_class(&s->map, s->classes, value);
       }
 }
 
-static ebb_status read_patch(patches *t, ebb_batch *y, size_t i, const place *p)
+/* The place as large as `to`. */
+static ebb_status read_place(ebb_patch *to, patches *t, const place *p)
 {
-  const ebb_patch_set *s = t->set;
-  const ebb_volume *v = &s->volumes.at[p->volume];
-  size_t sites = (size_t)s->patch[0] * (size_t)s->patch[1] * (size_t)s->patch[2];
-  ebb_box b = inside(p, v, s->patch);
+  const ebb_volume *v = &t->set->volumes.at[p->volume];
+  ebb_box b = inside(p, v, to->size);
   ebb_h5 *f;
   EBB_TRY(open_stack(&f, t, v->stack));
   EBB_TRY(ebb_h5_choose(f, v->stack->raw));
   EBB_TRY(ebb_box_read(&b, t->numbers, f, v->stack->raw, v->stack->raw_axes, v->sample));
-  place_raw((ebb_real *)y->x.p + i * sites * (size_t)s->volumes.channels, t, p, &b, v);
+  place_raw(to, t, p, &b, v);
   EBB_TRY(ebb_h5_choose(f, v->stack->label));
   EBB_TRY(ebb_box_read(&b, t->numbers, f, v->stack->label, v->stack->label_axes, v->sample));
-  place_label(y->labels + i * sites, t, p, &b, v);
-  y->index[i] = p->volume;
+  place_label(to, t, p, &b, v);
   return EBB_OK;
+}
+
+/* A random patch, changed by the augmentations. */
+static ebb_status read_changed(ebb_patch *to, patches *t, place p, uint64_t number)
+{
+  const ebb_augment *a = &t->set->augment;
+  int rank = t->set->volumes.rank;
+  ebb_rng g = {t->seed ^ UINT64_C(0x5851f42d4c957f2d), EBB_RNG_AUGMENT, t->epoch};
+  ebb_patch scratch = t->wide;
+  for (int i = 0; i < 3; i++) p.start[i] -= t->margin[i];
+  if (ebb_augment_warps(a)) {
+    EBB_TRY(read_place(&t->wide, t, &p));
+    ebb_augment_warp(*to, t->wide, a, rank, g, number);
+  } else {
+    EBB_TRY(read_place(to, t, &p));
+  }
+  ebb_augment_mirror(*to, a, scratch, g, number);
+  ebb_augment_values(*to, a, scratch.x, rank, g, number);
+  return EBB_OK;
+}
+
+static ebb_status read_sample(patches *t, ebb_batch *y, int i)
+{
+  const ebb_patch_set *s = t->set;
+  size_t sites = sites_of(s->patch), at = (size_t)i * sites;
+  uint64_t number = t->position + (uint64_t)i;
+  place p = t->training ? random_patch(t, number) : tile(t, number);
+  ebb_patch to = {.size = {s->patch[0], s->patch[1], s->patch[2]}, .channels = s->volumes.channels,
+                  .x = (ebb_real *)y->x.p + at * (size_t)s->volumes.channels, .labels = y->labels + at};
+  y->index[i] = p.volume;
+  return t->training ? read_changed(&to, t, p, number) : read_place(&to, t, &p);
 }
 
 /* ---- the source ---------------------------------------------------------------------------------------------------------- */
@@ -201,10 +231,7 @@ static ebb_status fill(ebb_ahead *a, ebb_batch *y)
   int n = left < (uint64_t)t->size ? (int)left : t->size;
   if (t->training && n < t->size) n = 0;
   y->x.s.n = n;
-  for (int i = 0; i < n; i++) {
-    place p = t->training ? random_patch(t, t->position + (uint64_t)i) : tile(t, t->position + (uint64_t)i);
-    EBB_TRY(read_patch(t, y, (size_t)i, &p));
-  }
+  for (int i = 0; i < n; i++) EBB_TRY(read_sample(t, y, i));
   t->position += (uint64_t)n;
   return EBB_OK;
 }
@@ -247,9 +274,19 @@ static ebb_shape batch_shape(const ebb_patch_set *s, int batch)
   return (ebb_shape){.rank = s->volumes.rank, .n = batch, .d = s->patch[0], .h = s->patch[1], .w = s->patch[2], .c = s->volumes.channels};
 }
 
-static size_t numbers_bytes(const ebb_patch_set *s)
+/* A patch with its margin. */
+static size_t wide_sites(const ebb_patch_set *s)
 {
-  return ebb_count(batch_shape(s, 1)) * sizeof(double);
+  int margin[3];
+  size_t sites = 1;
+  ebb_augment_margin(margin, &s->augment, s->patch, s->volumes.rank);
+  for (int i = 0; i < 3; i++) sites *= (size_t)(s->patch[i] + 2 * margin[i]);
+  return sites;
+}
+
+static size_t wide_values(const ebb_patch_set *s)
+{
+  return wide_sites(s) * (size_t)s->volumes.channels;
 }
 
 static size_t tables_bytes(const ebb_patch_set *s)
@@ -260,7 +297,8 @@ static size_t tables_bytes(const ebb_patch_set *s)
 static size_t arena_bytes(const ebb_patch_set *s, int batch)
 {
   ebb_shape x = batch_shape(s, batch);
-  return ebb_data_batch_bytes(x, ebb_sites(x)) + ebb_align(numbers_bytes(s)) + tables_bytes(s);
+  return ebb_data_batch_bytes(x, ebb_sites(x)) + ebb_align(wide_values(s) * sizeof(double)) +
+         ebb_align(wide_values(s) * sizeof(ebb_real)) + ebb_align(wide_sites(s) * sizeof(int32_t)) + tables_bytes(s);
 }
 
 size_t ebb_patches_bytes(const ebb_patch_set *s, int batch)
@@ -283,7 +321,12 @@ static void take_memory(patches *t)
   ebb_shape x = t->ahead.source.shape;
   t->order = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->order, EBB_USE_KEPT);
   t->first_tile = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->first_tile, EBB_USE_KEPT);
-  t->numbers = ebb_arena_low(&t->memory, numbers_bytes(s), EBB_USE_KEPT);
+  t->numbers = ebb_arena_low(&t->memory, wide_values(s) * sizeof(double), EBB_USE_KEPT);
+  t->wide.x = ebb_arena_low(&t->memory, wide_values(s) * sizeof(ebb_real), EBB_USE_KEPT);
+  t->wide.labels = ebb_arena_low(&t->memory, wide_sites(s) * sizeof(int32_t), EBB_USE_KEPT);
+  t->wide.channels = s->volumes.channels;
+  ebb_augment_margin(t->margin, &s->augment, s->patch, s->volumes.rank);
+  for (int i = 0; i < 3; i++) t->wide.size[i] = s->patch[i] + 2 * t->margin[i];
   for (int i = 0; i < EBB_AHEAD_BUFFERS; i++) {
     ebb_batch *y = &t->ahead.buffer[i].batch;
     y->x = ebb_view_of(ebb_arena_low(&t->memory, ebb_bytes(x), EBB_USE_KEPT), x);

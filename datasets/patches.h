@@ -1,5 +1,6 @@
 /* patches.h -- patches of volumes as batches. */
 #pragma once
+#include "datasets/augment.h"
 #include "datasets/volumes.h"
 #include "train/batches.h"
 
@@ -11,7 +12,7 @@ typedef struct ebb_patch_set {
   int patch[3];          /* D H W                                                   */
   int per_volume;        /* training: patches of each volume in an epoch            */
   double foreground;     /* training: share that is centred on the foreground       */
-  bool flip;             /* training: mirror each dimension with probability 1/2    */
+  ebb_augment augment;   /* training                                                */
 } ebb_patch_set;
 
 /* Training: per_volume patches of each volume, whole batches. Evaluation: all tiles. batch->index is the volume's number;

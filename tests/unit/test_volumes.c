@@ -188,7 +188,7 @@ START_TEST(patches_are_what_the_files_hold)
   ebb_data_options o = options(at(""));
   o.patch = "4x4x4";
   o.per_volume = 20;
-  o.flip = true;
+  o.augment.mirror = "dhw";
   ebb_data *d = open_data(&o);
   ck_assert_int_eq(d->classes, 3);
   ck_assert_uint_eq(d->samples[EBB_TRAIN_SET], 60);
@@ -251,6 +251,114 @@ START_TEST(foreground_is_in_the_share_of_patches_that_is_asked_for)
   ck_assert_msg(abs(with - _i * 200) < 40, "%d of 400 patches, %g asked for", with, o.foreground);
   source->ops->close(source);
   ebb_data_close(d);
+}
+END_TEST
+
+/* ---- augmentation -------------------------------------------------------------------------------------------------- */
+enum { SIDE = 24, VOXELS = SIDE * SIDE * SIDE };
+static ebb_real values[2][8 * VOXELS];
+static int32_t  labels[2][8 * VOXELS];
+
+/* A ball of label 1 in the middle of `margin` more; its values are its labels. */
+static ebb_patch ball(int which, int margin)
+{
+  int side = SIDE + 2 * margin;
+  for (int i = 0; i < side * side * side; i++) {
+    double z = i / (side * side) - 0.5 * side, y = i / side % side - 0.5 * side, x = i % side - 0.5 * side;
+    labels[which][i] = z * z + 2 * y * y + 3 * x * x < 100;
+    values[which][i] = (ebb_real)labels[which][i];
+  }
+  return (ebb_patch){.size = {side, side, side}, .channels = 1, .x = values[which], .labels = labels[which]};
+}
+
+static const ebb_rng some = {5, EBB_RNG_AUGMENT, 1};
+
+/* Raw data and labels are moved alike, by as much as was asked for, and again alike for the same number. */
+START_TEST(warps_move_raw_and_labels_together)
+{
+  static const ebb_augment ways[] = {{.mirror = "", .rotate = 30}, {.mirror = "", .scale = 0.3}, {.mirror = "", .elastic = 2},
+                                     {.mirror = "", .rotate = 20, .scale = 0.1, .elastic = 1}, {.mirror = "", .rotate = 1e-9}};
+  int margin[3], moved = 0;
+  ebb_augment_margin(margin, &ways[_i], (int[3]){SIDE, SIDE, SIDE}, 3);
+  ck_assert(margin[0] > 0 && 2 * margin[0] <= SIDE);
+  for (uint64_t number = 0; number < 5; number++) {
+    ebb_patch wide = ball(0, margin[0]), to = ball(1, 0);
+    static ebb_real before[VOXELS];
+    memcpy(before, values[1], sizeof before);
+    ebb_augment_warp(to, wide, &ways[_i], 3, some, number);
+    int agree = 0, inside = 0;
+    for (int i = 0; i < VOXELS; i++) {
+      agree += lround((double)to.x[i]) == to.labels[i];
+      inside += to.labels[i] >= 0;
+      moved += to.labels[i] != (int32_t)before[i];
+    }
+    ck_assert_msg(agree > VOXELS * 98 / 100, "%d of %d voxels agree", agree, VOXELS);
+    ck_assert_msg(inside > VOXELS * 99 / 100, "the margin is too small: %d of %d voxels", inside, VOXELS);
+    memcpy(before, to.x, sizeof before);
+    ebb_augment_warp(to, wide, &ways[_i], 3, some, number);
+    ck_assert_int_eq(memcmp(before, to.x, sizeof before), 0);
+  }
+  ck_assert_msg((moved > 100) == (_i != 4), "%d voxels moved", moved);
+}
+END_TEST
+
+/* Mirrors and turns are permutations that keep values at their labels; all eight symmetries of the plane come up. */
+START_TEST(mirrors_and_turns_are_permutations)
+{
+  const ebb_augment a = {.mirror = "w", .turn = true};
+  int corners[4][2] = {{0}};
+  for (uint64_t number = 0; number < 200; number++) {
+    ebb_patch p = ball(0, 0), scratch = ball(1, 0);
+    double sum = 0;
+    for (int i = 0; i < VOXELS; i++) p.x[i] = (ebb_real)i, p.labels[i] = i;
+    ebb_augment_mirror(p, &a, scratch, some, number);
+    for (int i = 0; i < VOXELS; i++) {
+      ck_assert_int_eq(p.labels[i], (int32_t)p.x[i]);
+      ck_assert_int_eq(p.labels[i] / (SIDE * SIDE), i / (SIDE * SIDE)); /* d stays */
+      sum += (double)p.x[i];
+    }
+    ck_assert(sum == 0.5 * VOXELS * (VOXELS - 1.0));
+    int corner = p.labels[0] == 0 ? 0 : p.labels[0] == SIDE - 1 ? 1 : p.labels[0] == SIDE * (SIDE - 1) ? 2 : 3;
+    corners[corner][abs(p.labels[1] - p.labels[0]) == 1]++;
+  }
+  for (int i = 0; i < 8; i++) ck_assert_msg(corners[i / 2][i % 2] > 5, "symmetry %d: %d of 200", i, corners[i / 2][i % 2]);
+}
+END_TEST
+
+static void moments(const ebb_patch *p, double *mean, double *std)
+{
+  double sum = 0, squares = 0;
+  for (int i = 0; i < VOXELS; i++) sum += (double)p->x[i], squares += (double)p->x[i] * (double)p->x[i];
+  *mean = sum / VOXELS;
+  *std = sqrt(squares / VOXELS - *mean * *mean);
+}
+
+START_TEST(values_change_as_asked)
+{
+  double mean, std, mean0, std0, most = 0;
+  ebb_patch p = ball(0, 0);
+  moments(&p, &mean0, &std0);
+  for (uint64_t number = 0; number < 40; number++) {
+    p = ball(0, 0);
+    ebb_augment_values(p, &(ebb_augment){.mirror = "", .noise = 0.5}, values[1], 3, some, number);
+    moments(&p, &mean, &std);
+    ck_assert(fabs(mean - mean0) < 0.02 && std < sqrt(std0 * std0 + 0.26));
+    most = fmax(most, std);
+    p = ball(0, 0);
+    ebb_augment_values(p, &(ebb_augment){.mirror = "", .contrast = 0.2, .brightness = 0.1}, values[1], 3, some, number);
+    moments(&p, &mean, &std);
+    ck_assert(std > 0.79 * std0 && std < 1.21 * std0 && std != std0);
+    p = ball(0, 0);
+    for (int i = 0; i < VOXELS; i++) p.x[i] = (ebb_real)(i % 100) - 20;
+    ebb_augment_values(p, &(ebb_augment){.mirror = "", .gamma = 0.5}, values[1], 3, some, number);
+    for (int i = 1; i < 100; i++) ck_assert(p.x[i] > p.x[i - 1]);
+    ck_assert(fabs((double)p.x[0] + 20) < 1e-4 && fabs((double)p.x[99] - 79) < 1e-4);
+    p = ball(0, 0);
+    ebb_augment_values(p, &(ebb_augment){.mirror = "", .blur = 1}, values[1], 3, some, number);
+    moments(&p, &mean, &std);
+    ck_assert(fabs(mean - mean0) < 1e-3 && std <= std0 + 1e-6);
+  }
+  ck_assert(most > sqrt(std0 * std0 + 0.1));
 }
 END_TEST
 
@@ -414,6 +522,9 @@ int main(void)
   tcase_add_loop_test(t, tiles_cover_each_voxel_once, 0, 5);
   tcase_add_test(t, patches_are_what_the_files_hold);
   tcase_add_loop_test(t, foreground_is_in_the_share_of_patches_that_is_asked_for, 0, 3);
+  tcase_add_loop_test(t, warps_move_raw_and_labels_together, 0, 5);
+  tcase_add_test(t, mirrors_and_turns_are_permutations);
+  tcase_add_test(t, values_change_as_asked);
   tcase_add_loop_test(t, layouts_are_found, 0, (int)(sizeof layouts / sizeof *layouts));
   tcase_add_test(t, ranges_patterns_and_masks);
   tcase_add_test(t, masks_of_255_are_class_1);
