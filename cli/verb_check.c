@@ -43,7 +43,8 @@ static int run(const ebb_flags *flags, ebb_words words)
 }
 
 const ebb_verb ebb_verb_check = {
-  .name = "check", .arguments = "DATA.h5... [data.key=value ...]", .summary = "Tells what data files hold and what is wrong with them",
-  .text = "The exit code is that of the first file with a fault.",
+  .name = "check", .arguments = "DATA... [data.key=value ...]", .summary = "Tells what data files hold and what is wrong with them",
+  .text = "DATA is what data.train takes: a file, with label maps also a folder or a pattern, with a range such as [0:160]. The exit code is "
+          "that of the first with a fault.",
   .flags = "json", .sections = "data", .least = 1, .run = run,
 };

@@ -2,6 +2,7 @@
  * Owns: the report. It is made as JSON, and the text is made from that. Must not know: how training goes. */
 #include <string.h>
 
+#include "datasets/check_maps.h"
 #include "datasets/data.h"
 #include "datasets/stats.h"
 
@@ -283,7 +284,12 @@ ebb_status ebb_data_check(json_t **report, FILE *text, const char *path, const e
 {
   checking c = {.options = options, .batch = batch};
   const char *file, *group;
+  bool maps = false;
   if (report) *report = NULL;
+  if (ebb_volumes_meant(&maps, path, options, &c.pool) == EBB_OK && maps) {
+    ebb_pool_clear(&c.pool);
+    return ebb_data_check_maps(report, text, path, options, batch);
+  }
   ebb_set_place(&file, &group, path, &c.pool);
   ebb_status status = ebb_h5_open(&c.file, file, &c.pool);
   if (status == EBB_OK) {
