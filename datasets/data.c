@@ -260,6 +260,7 @@ static void copy_options(ebb_data_options *to, const ebb_data_options *o, ebb_po
   to->shape = copy(o->shape, pool);
   to->patch = copy(o->patch, pool);
   to->label_map = copy(o->label_map, pool);
+  to->group = copy(o->group, pool);
   to->augment.mirror = copy(o->augment.mirror, pool);
 }
 

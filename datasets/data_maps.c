@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "datasets/data.h"
+#include "datasets/holdout.h"
 
 /* ---- the patch ---------------------------------------------------------------------------------------------------- */
 static ebb_status read_patch(int patch[3], const char *text, int rank)
@@ -55,34 +56,54 @@ static ebb_status require_same_kind(const ebb_data_parts *p, const ebb_patch_set
                   s->volumes.rank, s->volumes.channels);
 }
 
-static ebb_status open_set(ebb_data_parts *p, ebb_split split, const char *place)
+/* What sampling needs to know of a set whose volumes are found. */
+static ebb_status finish_set(ebb_data_parts *p, ebb_split split, const char *name)
 {
   ebb_data *d = &p->shown;
   ebb_patch_set *s = &p->maps[split];
-  bool first = d->shape.rank == 0;
-  EBB_TRY(ebb_label_map_read(&s->map, p->options.label_map));
-  if (!first) s->map = p->maps[EBB_TRAIN_SET].map;
-  EBB_TRY(ebb_volumes_open(&s->volumes, &p->notes, &d->classes, &s->map, place, &p->options, first));
-  EBB_TRY(require_same_kind(p, s, place));
+  bool training = split == EBB_TRAIN_SET;
   s->classes = d->classes;
   s->per_volume = p->options.per_volume;
   s->foreground = p->options.foreground;
-  s->augment = p->options.augment;
-  if (split != EBB_TRAIN_SET) s->augment = (ebb_augment){.mirror = ""};
-  if (first) EBB_TRY(settle_patch(p, s));
-  else memcpy(s->patch, p->maps[EBB_TRAIN_SET].patch, sizeof s->patch);
+  s->augment = training ? p->options.augment : (ebb_augment){.mirror = ""};
+  if (d->shape.rank == 0) EBB_TRY(settle_patch(p, s));
+  else s->patch[0] = d->shape.d, s->patch[1] = d->shape.h, s->patch[2] = d->shape.w;
   d->shape = (ebb_shape){.rank = s->volumes.rank, .n = 1, .d = s->patch[0], .h = s->patch[1], .w = s->patch[2], .c = s->volumes.channels};
-  d->samples[split] = ebb_patches_count(s, split == EBB_TRAIN_SET, 1);
-  d->name[split] = ebb_pool_text(&p->pool, "%s", place);
+  d->samples[split] = ebb_patches_count(s, training, 1);
+  d->name[split] = ebb_pool_text(&p->pool, "%s", name);
   d->label_map = map_text(&s->map, &p->pool);
   return EBB_OK;
 }
 
-ebb_status ebb_data_open_maps(ebb_data_parts *p)
+static ebb_status open_train(ebb_data_parts *p)
 {
   const ebb_data_options *o = &p->options;
-  if (*o->train) EBB_TRY(open_set(p, EBB_TRAIN_SET, o->train));
-  if (*o->val) return open_set(p, EBB_VAL_SET, o->val);
-  ebb_note(&p->notes, "no validation set; data.val names one");
-  return EBB_OK;
+  ebb_patch_set *s = &p->maps[EBB_TRAIN_SET], *val = &p->maps[EBB_VAL_SET];
+  EBB_TRY(ebb_label_map_read(&s->map, o->label_map));
+  EBB_TRY(ebb_volumes_open(&s->volumes, &p->notes, &p->shown.classes, &s->map, o->train, o, true));
+  bool aside = !*o->val && o->holdout > 0;
+  if (aside) EBB_TRY(ebb_volumes_hold_out(&s->volumes, &val->volumes, &p->notes, o->holdout, o->group));
+  EBB_TRY(finish_set(p, EBB_TRAIN_SET, o->train));
+  if (!aside && !*o->val) ebb_note(&p->notes, "no validation set; data.val names one, data.holdout=0.2 sets one aside");
+  if (!aside) return EBB_OK;
+  val->map = s->map;
+  return finish_set(p, EBB_VAL_SET, ebb_pool_text(&p->pool, "%s, held out", o->train));
+}
+
+static ebb_status open_val(ebb_data_parts *p)
+{
+  const ebb_data_options *o = &p->options;
+  ebb_patch_set *s = &p->maps[EBB_VAL_SET];
+  bool alone = p->shown.shape.rank == 0;
+  if (alone) EBB_TRY(ebb_label_map_read(&s->map, o->label_map));
+  else s->map = p->maps[EBB_TRAIN_SET].map;
+  EBB_TRY(ebb_volumes_open(&s->volumes, &p->notes, &p->shown.classes, &s->map, o->val, o, alone));
+  EBB_TRY(require_same_kind(p, s, o->val));
+  return finish_set(p, EBB_VAL_SET, o->val);
+}
+
+ebb_status ebb_data_open_maps(ebb_data_parts *p)
+{
+  if (*p->options.train) EBB_TRY(open_train(p));
+  return *p->options.val ? open_val(p) : EBB_OK;
 }

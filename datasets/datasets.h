@@ -33,6 +33,8 @@ typedef struct ebb_data_options {
   double      foreground;
   const char *label_map;     /* "0:0,255:1"                                                     */
   ebb_augment augment;
+  double      holdout;
+  const char *group;         /* dataset of groups that are not parted by holdout                */
   const char *shape;         /* "32x32x3": without data, for plan, profile, audit               */
 } ebb_data_options;
 

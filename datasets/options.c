@@ -31,6 +31,8 @@ const ebb_option ebb_data_option_table[] = {
   {"gamma",   EBB_OPTION_REAL,  AT(augment.gamma), "0", "", "label maps, augmentation: exponent e^g of the values in 0..1, g up to this", NULL, 0, 3},
   {"noise",   EBB_OPTION_REAL,  AT(augment.noise), "0", "", "label maps, augmentation: Gaussian noise, up to so many standard deviations", NULL, 0, 10},
   {"blur",    EBB_OPTION_REAL,  AT(augment.blur), "0", "sites", "label maps, augmentation: Gaussian blur, up to this standard deviation", NULL, 0, 3},
+  {"holdout", EBB_OPTION_REAL,  AT(holdout), "0", "",       "label maps, without data.val: this share of the training samples is set aside for validation", NULL, 0, 0.9},
+  {"group",   EBB_OPTION_TEXT,  AT(group), "", "",          "label maps: dataset of numbers, one a sample; samples of equal ones are held out together", NULL, 0, 0},
   {"shape",   EBB_OPTION_TEXT,  AT(shape),   "", "",        "one sample without data, such as 32x32x3 (spatial sizes, channels), for plan, profile, audit", NULL, 0, 0},
   {NULL, EBB_OPTION_INT, 0, NULL, NULL, NULL, NULL, 0, 0},
 };

@@ -415,6 +415,43 @@ START_TEST(ranges_patterns_and_masks)
 }
 END_TEST
 
+/* Groups are whole on one side, the share is right, and the choice is the same again. */
+START_TEST(holding_out_parts_no_group)
+{
+  static double groups[40];
+  make((file){.name = "g.h5", .n = 40, .c = 1, .h = 8, .w = 8});
+  hid_t f = H5Fopen(at("g.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+  for (int i = 0; i < 40; i++) groups[i] = 100 + i % 10;
+  put(f, "patient", H5T_STD_I32LE, 1, (int[]){40}, groups);
+  H5Fclose(f);
+  ebb_data_options o = options(at("g.h5"));
+  o.holdout = 0.3;
+  o.group = "patient";
+  int side[10] = {0};
+  for (int again = 0; again < 2; again++) {
+    ebb_data *d = open_data(&o);
+    ck_assert_uint_eq(d->samples[EBB_TRAIN_SET], 28);
+    ck_assert_uint_eq(d->samples[EBB_VAL_SET], 12);
+    for (int k = 0; k < EBB_SPLITS; k++) {
+      const ebb_volumes *v = &ebb_data_inside(d)->maps[k].volumes;
+      for (int i = 0; i < v->count; i++) {
+        int g = (int)v->at[i].sample % 10;
+        ck_assert(side[g] == 0 || side[g] == k + 1);
+        side[g] = k + 1;
+      }
+    }
+    ebb_data_close(d);
+  }
+  o.holdout = 0.01;
+  ebb_data *d;
+  ck_assert_int_eq(ebb_data_open(&d, &o), EBB_CONFIG);
+  o.holdout = 0.3;
+  o.group = "doctor";
+  ck_assert_int_eq(ebb_data_open(&d, &o), EBB_DATA);
+  ck_assert_ptr_nonnull(strstr(ebb_message(), "doctor"));
+}
+END_TEST
+
 START_TEST(masks_of_255_are_class_1)
 {
   static double raw[64], label[64];
@@ -527,6 +564,7 @@ int main(void)
   tcase_add_test(t, values_change_as_asked);
   tcase_add_loop_test(t, layouts_are_found, 0, (int)(sizeof layouts / sizeof *layouts));
   tcase_add_test(t, ranges_patterns_and_masks);
+  tcase_add_test(t, holding_out_parts_no_group);
   tcase_add_test(t, masks_of_255_are_class_1);
   tcase_add_test(t, refuses_labels_outside_of_the_classes);
   tcase_add_test(t, refuses_what_does_not_go_together);
