@@ -23,6 +23,7 @@ const ebb_network ebb_networks[] = {
            "units=18,18,18 widths=16,64,128,256 bottleneck=true"),
     {"iunet", "invertible U-Net with learned orthogonal resampling, 1-D to 3-D", "Etmann et al. 2020", iunet_option_table,
      sizeof(iunet_options), NULL, iunet_build},
+    {"unet", "standard U-Net, twin of iunet", "Ronneberger et al. 2015", unet_option_table, sizeof(unet_options), NULL, unet_build},
     {"stack", "couplings of one shape, for sweeps over depth", "", stack_option_table, sizeof(stack_options), NULL,
      stack_build},
     {0},

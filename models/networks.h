@@ -14,6 +14,10 @@ typedef struct iunet_options {
 } iunet_options;
 ebb_status iunet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
+extern const ebb_option unet_option_table[];
+typedef struct unet_options { ebb_ints channels; int depth, norm, classes; } unet_options;
+ebb_status unet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
 typedef struct stack_options { int depth, width, classes; } stack_options;
 extern const ebb_option stack_option_table[];
 ebb_status stack_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);

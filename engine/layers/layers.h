@@ -37,6 +37,12 @@ ebb_layer *ebb_global_mean(ebb_builder *b, const char *name);
 /* widen.c -- mean pool by `stride`, then zero channels equally before and behind: RevNet's parameter-free shortcut */
 ebb_layer *ebb_widen(ebb_builder *b, const char *name, int in, int out, int stride);
 
+/* conv_transpose.c -- kernel = stride (D, H, W). Weights PyTorch's (I, O, K...), fill U(+-1/sqrt(out taps)). */
+ebb_layer *ebb_conv_transpose(ebb_builder *b, const char *name, int in, int out, const int stride[3]);
+
+/* concat.c -- y = [x | F(x)] */
+ebb_layer *ebb_concat(ebb_builder *b, const char *name, const ebb_layer *f);
+
 /* pad.c -- zeros around the sites (D, H, W), and their removal */
 ebb_layer *ebb_pad(ebb_builder *b, const char *name, const int before[3], const int after[3]);
 ebb_layer *ebb_crop(ebb_builder *b, const char *name, const int before[3], const int after[3]);

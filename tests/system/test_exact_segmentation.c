@@ -56,6 +56,7 @@ static const struct network { const char *name, *words; ebb_shape shape; } netwo
      {.rank = 3, .n = 1, .d = 7, .h = 10, .w = 13, .c = 2}},
     {"iunet", "channels=8,16 blocks=1,1 coupling=whole resample=householder init=random shared=true norm=batch",
      {.rank = 3, .n = 1, .d = 5, .h = 6, .w = 6, .c = 1}},
+    {"unet", "channels=6,12,24", {.rank = 3, .n = 1, .d = 9, .h = 10, .w = 12, .c = 1}},
     {"iunet", "channels=6,12,24 blocks=2,1,1 resample=haar norm=none activation=softplus",
      {.rank = 1, .n = 1, .d = 1, .h = 1, .w = 45, .c = 2}},
 };
