@@ -1,6 +1,6 @@
 /* golden.c -- what the engine computes, written down for an oracle to compare: golden OUT.h5 NETWORK [key=value ...]
  * Keys are the network's options, and train.* for what makes the three steps. The file holds
- *   /input (steps, N, H, W, C)  /labels (steps, N)
+ *   /input (steps, N, H, W, C)  /labels (steps, N, sites of the output)
  *   /model/<name>               weights and statistics at the beginning, in PyTorch's shapes
  *   /logits  /loss  /gradients/<name>  /state/<name>  /eval_logits     of the first step, before the weights change
  *   /trained/<name>             weights and statistics after three steps,
@@ -28,7 +28,7 @@ typedef struct session {
   ebb_plan          plan;
   ebb_workspace     work;
   float             x[STEPS][PIXELS];
-  int32_t           labels[STEPS][BATCH];
+  int32_t           labels[STEPS][BATCH * SIDE * SIDE]; /* in each step labels_count(s) */
 } session;
 
 static void stop(const char *why)
@@ -78,9 +78,17 @@ static void put_params(session *s, const char *group, const float *weights, cons
   H5Gclose(place);
 }
 
+/* (N, C), or (N, H, W, C) where there is more than one site */
 static void put_logits(session *s, const char *name, ebb_view y)
 {
-  put(s->file, name, 2, (hsize_t[]){BATCH, (hsize_t)y.s.c}, H5T_NATIVE_FLOAT, y.p);
+  hsize_t n = (hsize_t)y.s.n, c = (hsize_t)y.s.c;
+  if (ebb_sites(y.s) == n) put(s->file, name, 2, (hsize_t[]){n, c}, H5T_NATIVE_FLOAT, y.p);
+  else put(s->file, name, 4, (hsize_t[]){n, (hsize_t)y.s.h, (hsize_t)y.s.w, c}, H5T_NATIVE_FLOAT, y.p);
+}
+
+static size_t labels_count(const session *s)
+{
+  return BATCH * ebb_sites(s->model.out);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------------------ */
@@ -120,11 +128,12 @@ static void make_values(session *s)
       s->work.weights[p->offset + i] += (float)(0.2 * noise(s, 1, p->offset + i));
   for (size_t k = 0; k < STEPS; k++) {
     for (size_t i = 0; i < PIXELS; i++) s->x[k][i] = (float)noise(s, 2, k * PIXELS + i);
-    for (size_t i = 0; i < BATCH; i++)
-      s->labels[k][i] = (int32_t)ebb_rng_below((ebb_rng){s->train.seed, EBB_RNG_TEST, 3}, k * BATCH + i, CLASSES);
+    for (size_t i = 0; i < labels_count(s); i++)
+      s->labels[k][i] = (int32_t)ebb_rng_below((ebb_rng){s->train.seed, EBB_RNG_TEST, 3}, k * labels_count(s) + i, CLASSES);
   }
   put(s->file, "input", 5, (hsize_t[]){STEPS, BATCH, SIDE, SIDE, COLOURS}, H5T_NATIVE_FLOAT, s->x);
-  put(s->file, "labels", 2, (hsize_t[]){STEPS, BATCH}, H5T_NATIVE_INT32, s->labels);
+  for (size_t k = 1; k < STEPS; k++) memmove(&s->labels[0][k * labels_count(s)], s->labels[k], labels_count(s) * sizeof **s->labels);
+  put(s->file, "labels", 3, (hsize_t[]){STEPS, BATCH, ebb_sites(s->model.out)}, H5T_NATIVE_INT32, s->labels);
   put_params(s, "model", s->work.weights, s->work.state);
 }
 
@@ -150,7 +159,7 @@ static void gradients(session *s, int k)
   s->work.run.pass = EBB_TRAIN;
   ebb_forward(&s->work.run, &s->model, input(s, k), &y);
   if (k == 0) put_logits(s, "logits", y);
-  double value = ebb_loss_eval(&loss, &s->work.run, y, s->labels[k], 1, &dy);
+  double value = ebb_loss_eval(&loss, &s->work.run, y, &s->labels[0][(size_t)k * labels_count(s)], 1, &dy);
   if (k == 0) put(s->file, "loss", 1, (hsize_t[]){1}, H5T_NATIVE_DOUBLE, &value);
   ebb_backward(&s->work.run, &s->model, input(s, k), dy, none);
 }

@@ -212,6 +212,132 @@ class Stack(nn.Module):
         return self.head.linear(relu(self.head.norm(torch.cat((x1, x2), 1))).mean((2, 3)))
 
 
+def leaky(x):
+    if torch.is_grad_enabled():
+        NEAREST.append(x.detach().abs().min().item())
+    return F.leaky_relu(x, 0.01)
+
+
+class Block(nn.Module):
+    """depth times 3x3, instance norm, leaky ReLU; inside as wide as the wider end."""
+
+    def __init__(self, inputs, outputs, depth=2):
+        super().__init__()
+        self.depth, hidden = depth, max(inputs, outputs)
+        for i in range(depth):
+            ends = inputs if i == 0 else hidden, outputs if i == depth - 1 else hidden
+            self.add_module("conv%d" % i, conv(ends[0], ends[1], 3))
+            self.add_module("norm%d" % i, nn.InstanceNorm2d(ends[1], affine=True))
+
+    def forward(self, x):
+        for i in range(self.depth):
+            x = leaky(getattr(self, "norm%d" % i)(getattr(self, "conv%d" % i)(x)))
+        return x
+
+
+class Orthogonal(nn.Module):
+    """M from W, one matrix or one a group: e^A or (I + A)^-1 (I - A), A = W - W^T."""
+
+    def __init__(self, shape, how):
+        super().__init__()
+        self.weight, self.how = nn.Parameter(torch.zeros(shape)), how
+
+    def matrix(self):
+        a = self.weight - self.weight.transpose(-1, -2)
+        one = torch.eye(a.shape[-1], dtype=a.dtype)
+        return torch.matrix_exp(a) if self.how == "exponential" else torch.linalg.solve(one + a, one - a)
+
+
+class IUNet(nn.Module):
+    """iUNets 0.1: couplings y = [x2 | x1 + F(x2)] whose halves change places; the first channels skip, the others are mixed
+    patch by patch, channel by channel; mixing behind the last coupling on the way down and the first on the way up."""
+
+    def __init__(self, channels, blocks, how, classes=10):
+        super().__init__()
+        self.channels, self.blocks, self.skip, self.how = [channels[0]], blocks, [], how
+        for wanted in channels[1:]:
+            c = self.channels[-1]
+            self.skip.append(max(1, round(c * (4 - wanted / c) / 4)))
+            self.channels.append(4 * (c - self.skip[-1]))
+        self.stem, self.body = nn.Conv2d(3, channels[0], 3, 1, 1), nn.Module()
+        for level, c in enumerate(self.channels):
+            last = level + 1 == len(self.channels)
+            for way in "encoder", "decoder":
+                part = nn.Module()
+                for j in range(blocks[level]):
+                    coupling = nn.Module()
+                    out = c // 2 if j % 2 == 0 else c - c // 2
+                    coupling.f = Block(c - out, out)
+                    part.add_module(str(j), coupling)
+                if not last:
+                    part.mixing = Orthogonal((c, c), "cayley")
+                self.body.add_module(way + str(level), part)
+            if not last:
+                for way in "down", "up":
+                    part = nn.Module()
+                    part.resample = Orthogonal((c - self.skip[level], 4, 4), how)
+                    self.body.add_module(way + str(level), part)
+        self.head = nn.Conv2d(channels[0], classes, 1)
+
+    def couplings(self, x, way, level):
+        part, count = getattr(self.body, way + str(level)), self.blocks[level]
+        for j in range(count):
+            f = getattr(part, str(j)).f
+            out = x.shape[1] // 2 if j % 2 == 0 else x.shape[1] - x.shape[1] // 2
+            x = torch.cat((x[:, out:], x[:, :out] + f(x[:, out:])), 1)
+            if hasattr(part, "mixing") and j == (count - 1 if way == "encoder" else 0):
+                x = torch.einsum("rk,nkhw->nrhw", part.mixing.matrix(), x)
+        return x
+
+    def level(self, x, level):
+        x = self.couplings(x, "encoder", level)
+        if level + 1 < len(self.channels):
+            skip, rest = x[:, :self.skip[level]], x[:, self.skip[level]:]
+            n, c, h, w = rest.shape
+            patches = rest.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(n, c, 4, h // 2, w // 2)
+            down = torch.einsum("crk,nckhw->ncrhw", getattr(self.body, "down%d" % level).resample.matrix(), patches)
+            y = self.level(down.reshape(n, 4 * c, h // 2, w // 2), level + 1).reshape(n, c, 4, h // 2, w // 2)
+            up = torch.einsum("crk,ncrhw->nckhw", getattr(self.body, "up%d" % level).resample.matrix(), y)
+            up = up.reshape(n, c, 2, 2, h // 2, w // 2).permute(0, 1, 4, 2, 5, 3).reshape(n, c, h, w)
+            x = torch.cat((skip, up), 1)
+        return self.couplings(x, "decoder", level)
+
+    def forward(self, x):
+        return self.head(self.level(self.stem(x), 0)).permute(0, 2, 3, 1)
+
+
+class UNet(nn.Module):
+    """Ronneberger et al. 2015, with instance norm, leaky ReLU and padding; max pool 2, transposed convolution 2."""
+
+    def __init__(self, channels, classes=10):
+        super().__init__()
+        self.count = len(channels)
+        for i, c in enumerate(channels):
+            self.add_module("encoder%d" % i, self.block(channels[i - 1] if i else 3, c))
+            if i + 1 < self.count:
+                self.add_module("up%d" % i, nn.ConvTranspose2d(channels[i + 1], c, 2, 2))
+                self.add_module("decoder%d" % i, self.block(2 * c, c))
+        self.head = nn.Conv2d(channels[0], classes, 1)
+
+    @staticmethod
+    def block(inputs, outputs):
+        block = Block(inputs, outputs)
+        block.conv0 = conv(inputs, outputs, 3)
+        block.norm0 = nn.InstanceNorm2d(outputs, affine=True)
+        block.conv1 = conv(outputs, outputs, 3)
+        return block
+
+    def level(self, x, i):
+        x = getattr(self, "encoder%d" % i)(x)
+        if i + 1 == self.count:
+            return x
+        below = getattr(self, "up%d" % i)(self.level(F.max_pool2d(x, 2), i + 1))
+        return getattr(self, "decoder%d" % i)(torch.cat((x, below), 1))
+
+    def forward(self, x):
+        return self.head(self.level(x, 0)).permute(0, 2, 3, 1)
+
+
 # ---- cases: network, its own options, options of training ------------------------------------------------------------
 BASIC, WIDE = [32, 32, 64, 112], [32, 64, 128, 256]
 
@@ -230,20 +356,36 @@ CASES = {
     "resnet-authors": case("resnet-32", "authors", [16, 16, 32, 64], seed=1, momentum=0.5, clip=0.5),
     "resnet-bottleneck-memcnn": case("resnet-164", "memcnn", [16, 64, 128, 256], seed=48, momentum=0.9, decay=1e-2),
     "resnet-bottleneck-authors": case("resnet-164", "authors", [16, 64, 128, 256], seed=2, momentum=0.9, nesterov=True),
+    "iunet-cayley": case("iunet", "cayley", [6, 12, 24], seed=1, momentum=0.9),
+    "iunet-exponential": case("iunet", "exponential", [7, 15, 20], seed=2, momentum=0.9),
+    "unet": case("unet", None, [6, 12, 24], seed=3, momentum=0.9),
     "stack": case("stack", None, [64], seed=6, momentum=0.9),
 }
-UNITS, DEPTH, LR = [2, 2, 2], 6, 0.02
+UNITS, DEPTH, LR, BLOCKS = [2, 2, 2], 6, 0.02, [2, 3, 1]
 
 
 def make(network, variant, widths):
     if network == "stack":
         return Stack(DEPTH)
+    if network == "iunet":
+        return IUNet(widths, BLOCKS, variant)
+    if network == "unet":
+        return UNet(widths)
     return Network(Details(variant, "164" in network), network.startswith("revnet"), UNITS, widths)
 
 
 def words(network, variant, widths, train):
-    own = ["depth=%d" % DEPTH] if network == "stack" else \
-        ["variant=" + variant, "units=" + ",".join(map(str, UNITS)), "widths=" + ",".join(map(str, widths))]
+    def listed(values):
+        return ",".join(map(str, values))
+
+    if network == "stack":
+        own = ["depth=%d" % DEPTH]
+    elif network == "iunet":
+        own = ["resample=" + variant, "channels=" + listed(widths), "blocks=" + listed(BLOCKS)]
+    elif network == "unet":
+        own = ["channels=" + listed(widths)]
+    else:
+        own = ["variant=" + variant, "units=" + listed(UNITS), "widths=" + listed(widths)]
     return own + ["train.lr=%g" % LR, "train.decay=%g" % train.get("decay", 0)] + \
         ["train.%s=%s" % (k, str(v).lower()) for k, v in train.items() if k != "decay"]
 
@@ -292,7 +434,7 @@ def compute(model, file, train, precision):
     for k in range(len(x)):
         optimizer.zero_grad()
         y = model(x[k])
-        loss = loss_of(y, labels[k])
+        loss = loss_of(y.reshape(-1, y.shape[-1]), labels[k].reshape(-1))
         loss.backward()
         if k == 0:
             out.update({"logits": y.detach(), "loss": loss.detach().reshape(1), "eval_logits": evaluate(model, x[0])})
