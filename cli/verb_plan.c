@@ -66,7 +66,7 @@ static int print_human(const ebb_plan *p, const ebb_model *m)
          ebb_policy_names[p->policy], m->weights);
   print_line("weights", p->weights, "");
   print_line("gradients", p->gradients, "");
-  print_line("optimizer", p->optimizer, "momenta");
+  print_line("optimizer", p->optimizer, "what the optimiser keeps of each weight");
   print_line("state", p->state, "running statistics, and what norms save for the way back");
   print_line("stream", p->stream, "the state that flows through reversible layers");
   print_line("kept", p->kept, "inputs that no inverse gives back");

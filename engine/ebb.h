@@ -20,7 +20,7 @@
  *     loss = ebb_loss_eval(&criterion, &work.run, y, batch.labels, 1, &dy);
  *     ebb_backward(&work.run, &m, batch.x, dy, none);    reconstructs inputs, accumulates gradients
  *     norm = ebb_optim_norm(&m, work.grads);
- *     ebb_optim_step(&train, &m, work.weights, work.grads, work.optimizer, lr, norm, step++ == 0);
+ *     ebb_optim_step(&train, &m, work.weights, work.grads, work.optimizer, lr, norm, step++);
  *   }
  *
  * tests/unit/test_train.c has it whole, and running ("the loop of ebb.h").

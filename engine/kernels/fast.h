@@ -48,5 +48,6 @@ DECLARE(real_from_fixed);
 DECLARE(fixed_add);
 DECLARE(fixed_subtract);
 DECLARE(sgd);
+DECLARE(adam);
 DECLARE(sum_squares);
 DECLARE(scale);

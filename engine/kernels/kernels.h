@@ -56,6 +56,14 @@ static inline size_t ebbk_matrix_of(const ebbk_mixing *g, int group)
   return g->matrices > 1 ? (size_t)group : 0;
 }
 
+/* Adam and its kin, in PyTorch's form; see train/optim.h. */
+typedef struct ebbk_adam {
+  double   lr, beta1, beta2, epsilon, decay;
+  bool     decoupled;  /* AdamW */
+  bool     largest;    /* Adamax: v is a decaying maximum */
+  uint64_t step;       /* from 1 */
+} ebbk_adam;
+
 /* What left the range of the stream, or was not a number, in one call. */
 typedef struct ebbk_range {
   uint64_t count;      /* values beyond the range                                   */
@@ -153,6 +161,7 @@ typedef struct ebbk_table {
    * : m) */
   void (*sgd)(ebb_real *w, ebb_real *m, const ebb_real *g, size_t n, double lr, double momentum, double decay,
               bool nesterov, bool first);
+  void (*adam)(ebb_real *w, ebb_real *m, ebb_real *v, const ebb_real *g, size_t n, const ebbk_adam *a);
   double (*sum_squares)(const ebb_real *x, size_t n);
   void (*scale)(ebb_real *x, ebb_real factor, size_t n);
 } ebbk_table;

@@ -1,6 +1,8 @@
 /* optimiser.c -- the update of the weights and the size of a gradient, over n consecutive values. Bound by memory. */
 #include "kernels/lines.h"
 
+#include <math.h>
+
 void NAME(sgd)(float *w, float *m, const float *g, size_t n, double lr, double momentum, double decay, bool nesterov,
                bool first)
 {
@@ -18,6 +20,29 @@ void NAME(sgd)(float *w, float *m, const float *g, size_t n, double lr, double m
       vec    step = nesterov ? mu * v + d : v;
       store_tail(mj, v, (int)k);
       store_tail(wj, old - rate * step, (int)k);
+    }
+  }
+}
+
+/* As plain loops, which the compiler makes vectors of. */
+void NAME(adam)(float *w, float *m, float *v, const float *g, size_t n, const ebbk_adam *a)
+{
+  lines l = lines_of(n, 1, true);
+  float b1 = (float)a->beta1, b2 = (float)a->beta2, a1 = (float)(1 - a->beta1), a2 = (float)(1 - a->beta2), eps = (float)a->epsilon;
+  float keep = a->decoupled ? (float)(1 - a->lr * a->decay) : 1, decay = a->decoupled ? 0 : (float)a->decay;
+  float rate = (float)(a->lr / (1 - pow(a->beta1, (double)a->step)));
+  float root = (float)(1 / sqrt(1 - pow(a->beta2, (double)a->step)));
+  bool  largest = a->largest;
+  PARALLEL_LINES
+  for (ptrdiff_t i = 0; i < l.count; i++) {
+    size_t begin = (size_t)i * LINE, end = begin + line_length(&l, i);
+    for (size_t j = begin; j < end; j++) {
+      float old = w[j] * keep, d = g[j] + decay * old;
+      float first = b1 * m[j] + a1 * d, size = fabsf(d) + eps, faded = b2 * v[j];
+      float second = largest ? (faded > size ? faded : size) : faded + a2 * d * d;
+      m[j] = first;
+      v[j] = second;
+      w[j] = old - rate * first / (largest ? second : sqrtf(second) * root + eps);
     }
   }
 }

@@ -476,6 +476,19 @@ static void sgd(ebb_real *w, ebb_real *m, const ebb_real *g, size_t n, double lr
   }
 }
 
+static void adam(ebb_real *w, ebb_real *m, ebb_real *v, const ebb_real *g, size_t n, const ebbk_adam *a)
+{
+  double c1 = 1 - pow(a->beta1, (double)a->step), c2 = 1 - pow(a->beta2, (double)a->step);
+  for (size_t i = 0; i < n; i++) {
+    double old = (double)w[i] * (a->decoupled ? 1 - a->lr * a->decay : 1);
+    double d = (double)g[i] + (a->decoupled ? 0 : a->decay * old);
+    m[i] = (ebb_real)(a->beta1 * (double)m[i] + (1 - a->beta1) * d);
+    v[i] = (ebb_real)(a->largest ? fmax(a->beta2 * (double)v[i], fabs(d) + a->epsilon) : a->beta2 * (double)v[i] + (1 - a->beta2) * d * d);
+    double size = a->largest ? (double)v[i] : sqrt((double)v[i] / c2) + a->epsilon;
+    w[i] = (ebb_real)(old - a->lr / c1 * (double)m[i] / size);
+  }
+}
+
 static double sum_squares(const ebb_real *x, size_t n)
 {
   double sum = 0;
@@ -525,6 +538,7 @@ const ebbk_table ebbk_reference = {
     .squeeze = ebbk_squeeze_words,
     .rotate = ebbk_rotate_words,
     .sgd = sgd,
+    .adam = adam,
     .sum_squares = sum_squares,
     .scale = scale,
 };

@@ -45,6 +45,7 @@ const ebbk_table TABLE(EBBK_ISA) = {
     ENTRY(mix_scratch),
     ENTRY(mix_grad),
     ENTRY(sgd),
+    ENTRY(adam),
     ENTRY(sum_squares),
     ENTRY(scale),
 };

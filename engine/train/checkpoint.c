@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "train/optim.h"
 
 enum { BLOCK = 512, DIGEST = SHA256_DIGEST_SIZE, HEX = 2 * DIGEST + 1 };
 static const char magic[] = "ebb checkpoint 1\nsha256 of the rest: ";
@@ -67,16 +68,25 @@ static size_t largest(const ebb_model *m)
   return count;
 }
 
-/* The array a group of the file holds: weights and states in /model, momenta in /optim/momentum. */
-static ebb_real *values_of(const ebb_trainer *t, const ebb_param *p, bool momenta)
+/* The array a group of the file holds: weights and states in /model (moment MODEL), moments in /optim/<name>. */
+enum { MODEL = -1 };
+static ebb_real *values_of(const ebb_trainer *t, const ebb_param *p, int moment)
 {
-  if (momenta) return (ebb_real *)t->work.optimizer + p->offset;
+  if (moment != MODEL) return (ebb_real *)t->work.optimizer + (size_t)moment * t->model->weights + p->offset;
   return (p->kind == EBB_WEIGHT ? t->work.weights : t->work.state) + p->offset;
 }
 
-static bool has_momenta(const ebb_trainer *t)
+static const char *group_of(char text[64], const ebb_trainer *t, int moment)
 {
-  return t->plan.optimizer > 0;
+  if (moment == MODEL) return "/model";
+  snprintf(text, 64, "/optim/%s", ebb_optim_moments(&t->options).name[moment]);
+  return text;
+}
+
+/* None where the trainer only evaluates. */
+static int moments_of(const ebb_trainer *t)
+{
+  return t->plan.optimizer > 0 ? ebb_optim_moments(&t->options).count : 0;
 }
 
 /* ---- the numbers beside the weights ----------------------------------------------------------------------------- */
@@ -158,16 +168,20 @@ static void put_number(writer *w, hid_t object, const char *name, hid_t file_typ
 static void put_model(writer *w, const ebb_trainer *t)
 {
   hid_t group = make_group(w, "/model");
-  for (const ebb_param *p = t->model->params; p && group >= 0; p = p->next) put_dataset(w, group, p, values_of(t, p, false));
+  for (const ebb_param *p = t->model->params; p && group >= 0; p = p->next) put_dataset(w, group, p, values_of(t, p, MODEL));
   if (group >= 0) H5Gclose(group);
 }
 
-static void put_momenta(writer *w, const ebb_trainer *t)
+static void put_moments(writer *w, const ebb_trainer *t)
 {
-  hid_t outer = make_group(w, "/optim"), group = make_group(w, "/optim/momentum");
-  for (const ebb_param *p = t->model->params; p && group >= 0; p = p->next)
-    if (p->kind == EBB_WEIGHT) put_dataset(w, group, p, values_of(t, p, true));
-  if (group >= 0) H5Gclose(group);
+  char  name[64];
+  hid_t outer = make_group(w, "/optim");
+  for (int k = 0; k < moments_of(t); k++) {
+    hid_t group = make_group(w, group_of(name, t, k));
+    for (const ebb_param *p = t->model->params; p && group >= 0; p = p->next)
+      if (p->kind == EBB_WEIGHT) put_dataset(w, group, p, values_of(t, p, k));
+    if (group >= 0) H5Gclose(group);
+  }
   if (outer >= 0) H5Gclose(outer);
 }
 
@@ -222,7 +236,7 @@ ebb_status ebb_checkpoint_save(const char *path, const ebb_trainer *t, const cha
   sha256_init(&w.content);
   w.scratch = ebb_pool_take(&pool, largest(t->model) * sizeof(ebb_real));
   put_model(&w, t);
-  if (has_momenta(t)) put_momenta(&w, t);
+  if (moments_of(t)) put_moments(&w, t);
   put_progress(&w, t);
   put_root(&w, t, config);
   H5Fflush(w.file, H5F_SCOPE_GLOBAL);
@@ -343,16 +357,17 @@ static ebb_status open_dataset(const char *path, hid_t file, const char *group, 
 }
 
 /* Looks at all datasets of a group, or reads them all. */
-static ebb_status visit(const char *path, hid_t file, const ebb_trainer *t, bool momenta, ebb_real *scratch)
+static ebb_status visit(const char *path, hid_t file, const ebb_trainer *t, int moment, ebb_real *scratch)
 {
+  char group[64];
   for (const ebb_param *p = t->model->params; p; p = p->next) {
     hid_t set;
-    if (momenta && p->kind != EBB_WEIGHT) continue;
-    EBB_TRY(open_dataset(path, file, momenta ? "/optim/momentum" : "/model", p, &set));
+    if (moment != MODEL && p->kind != EBB_WEIGHT) continue;
+    EBB_TRY(open_dataset(path, file, group_of(group, t, moment), p, &set));
     bool read = !scratch || H5Dread(set, REAL_MEMORY, H5S_ALL, H5S_ALL, H5P_DEFAULT, scratch) >= 0;
     H5Dclose(set);
     if (!read) return damaged(path, "a dataset cannot be read");
-    if (scratch) copy_values(values_of(t, p, momenta), scratch, p, FROM_FILE);
+    if (scratch) copy_values(values_of(t, p, moment), scratch, p, FROM_FILE);
   }
   return EBB_OK;
 }
@@ -392,14 +407,14 @@ static void take_progress(ebb_trainer *t, const progress *q)
 static ebb_status load(const char *path, hid_t file, ebb_trainer *t, bool weights_only, ebb_real *scratch)
 {
   progress q;
-  bool     momenta = !weights_only && has_momenta(t);
+  int      moments = weights_only ? 0 : moments_of(t);
   EBB_TRY(check_format(path, file));
-  EBB_TRY(visit(path, file, t, false, NULL));
+  EBB_TRY(visit(path, file, t, MODEL, NULL));
   EBB_TRY(count_datasets(path, file, t->model));
-  if (momenta) EBB_TRY(visit(path, file, t, true, NULL));
+  for (int k = 0; k < moments; k++) EBB_TRY(visit(path, file, t, k, NULL));
   if (!weights_only && !read_progress(file, &q)) return damaged(path, "it does not say where training stood");
-  EBB_TRY(visit(path, file, t, false, scratch));
-  if (momenta) EBB_TRY(visit(path, file, t, true, scratch));
+  EBB_TRY(visit(path, file, t, MODEL, scratch));
+  for (int k = 0; k < moments; k++) EBB_TRY(visit(path, file, t, k, scratch));
   if (!weights_only) take_progress(t, &q);
   return EBB_OK;
 }

@@ -1,6 +1,6 @@
 /* checkpoint.h -- a run on disk: HDF5 that h5py reads.
- * Owns: the file format. Weights stand in /model/<name> in PyTorch's names and shapes, momenta in
- * /optim/momentum/<name>, the rest in attributes of / and /train, behind a user block of 512 bytes with the content's SHA-256. Never half-written: image in memory, temporary file, fsync, rename. */
+ * Owns: the file format. Weights stand in /model/<name> in PyTorch's names and shapes, what the optimiser
+ * keeps in /optim/momentum/<name> and the like, the rest in attributes of / and /train, behind a user block of 512 bytes with the content's SHA-256. Never half-written: image in memory, temporary file, fsync, rename. */
 #pragma once
 #include "train/trainer.h"
 

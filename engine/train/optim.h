@@ -3,13 +3,21 @@
 #pragma once
 #include "train/trainer.h"
 
-/* Bytes of momenta: one value a weight; 0 without momentum. */
+/* What an optimiser keeps of each weight, by its names in PyTorch and in checkpoints; none for SGD without momentum. In memory
+ * one after the other, each as long as the weights. */
+typedef struct ebb_moments { int count; const char *name[2]; } ebb_moments;
+ebb_moments ebb_optim_moments(const ebb_train_options *o);
+
 size_t ebb_optim_bytes(const ebb_train_options *o, const ebb_model *m);
 
 /* Norm of all gradients together; not finite if any is not. */
 double ebb_optim_norm(const ebb_model *m, const ebb_real *grads);
 
-/* One step with rate lr (momenta: ebb_optim_bytes, not looked at where that is 0): clips by `norm` if o->clip asks, updates weights and momenta, zeroes the gradients.
- * SGD in PyTorch's form: g += decay w; m = momentum m + g; w -= lr m (Nesterov: lr (g + momentum m)); the first m is g. */
-void ebb_optim_step(const ebb_train_options *o, const ebb_model *m, ebb_real *weights, ebb_real *grads, ebb_real *momenta,
-                    double lr, double norm, bool first);
+/* Step number `step`, from 0, with rate lr: clips by `norm` if o->clip asks, updates weights and moments (ebb_optim_bytes; not
+ * looked at where there are none), zeroes the gradients. All in PyTorch's form:
+ *   SGD      g += decay w; m = momentum m + g; w -= lr m (Nesterov: lr (g + momentum m)); the first m is g
+ *   Adam     g += decay w; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr m / c1 / (sqrt(v / c2) + eps), c_i = 1 - b_i^t
+ *   AdamW    w *= 1 - lr decay, then as Adam without decay
+ *   Adamax   m as Adam; u = max(b2 u, |g| + eps); w -= lr / c1 m / u */
+void ebb_optim_step(const ebb_train_options *o, const ebb_model *m, ebb_real *weights, ebb_real *grads, ebb_real *moments,
+                    double lr, double norm, uint64_t step);

@@ -151,7 +151,7 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
   double lr = ebb_schedule_lr(&t->options, t->step, t->steps);
   double norm = ebb_optim_norm(t->model, w->grads);
   EBB_TRY(check_finite(t, loss, norm));
-  ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step == 0);
+  ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step);
   t->lr = lr;
   t->grad_norm = norm;
   t->step++;

@@ -14,7 +14,8 @@ typedef struct ebb_train_options {
   int         batch, accumulate, steps, threads, log_every, save_every;
   double      epochs;
   size_t      seed;
-  int         optimizer;      /* sgd                                      */
+  int         optimizer;      /* sgd|adam|adamw|adamax                    */
+  double      beta1, beta2, epsilon;
   double      lr, momentum, decay, clip, smoothing;
   bool        nesterov, decay_all;
   int         schedule;       /* constant|step|cosine|poly                */

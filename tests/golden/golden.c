@@ -175,7 +175,7 @@ static void steps(session *s)
       evaluate(s, "eval_logits");
     }
     double norm = ebb_optim_norm(&s->model, w->grads);
-    ebb_optim_step(&s->train, &s->model, w->weights, w->grads, w->optimizer, s->train.lr, norm, k == 0);
+    ebb_optim_step(&s->train, &s->model, w->weights, w->grads, w->optimizer, s->train.lr, norm, (uint64_t)k);
   }
   put_params(s, "trained", w->weights, w->state);
   evaluate(s, "trained_eval_logits");

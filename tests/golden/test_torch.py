@@ -360,6 +360,10 @@ CASES = {
     "iunet-exponential": case("iunet", "exponential", [7, 15, 20], seed=2, momentum=0.9),
     "unet": case("unet", None, [6, 12, 24], seed=3, momentum=0.9),
     "stack": case("stack", None, [64], seed=6, momentum=0.9),
+    # With a usual epsilon the first steps are the signs of gradients, those of rounding too.
+    "adam": case("stack", None, [64], seed=6, optimizer="adam", decay=1e-2, epsilon=1e-2),
+    "adamw": case("stack", None, [64], seed=6, optimizer="adamw", decay=1e-1, beta1=0.8, epsilon=1e-2),
+    "adamax": case("stack", None, [64], seed=6, optimizer="adamax", decay=1e-2, epsilon=1e-1),
 }
 UNITS, DEPTH, LR, BLOCKS = [2, 2, 2], 6, 0.02, [2, 3, 1]
 
@@ -407,6 +411,9 @@ def optimizer_of(model, train):
     kernels = [p for p in model.parameters() if p.dim() > 1 or train.get("decay_all")]
     others = [p for p in model.parameters() if not (p.dim() > 1 or train.get("decay_all"))]
     groups = [{"params": kernels, "weight_decay": decay}] + ([{"params": others, "weight_decay": 0}] if others else [])
+    kin = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}.get(train.get("optimizer"))
+    if kin:
+        return kin(groups, lr=LR, betas=(train.get("beta1", 0.9), 0.999), eps=train["epsilon"])
     return torch.optim.SGD(groups, lr=LR, momentum=train["momentum"], nesterov=train.get("nesterov", False))
 
 

@@ -863,6 +863,18 @@ START_TEST(optimiser)
     tables[_i]->sgd(w1.p, over.p, over.p, n, 0.1, 0, 1e-4, nesterov, true);
     ck_assert_msg(same_bits(&w, &w1) && same_bits(&apart, &over), "sgd with m over g");
     matrix_free(&over), matrix_free(&apart), matrix_free(&w1);
+    for (int kin = 0; kin < 3; kin++) {
+      ebbk_adam a = {0.01, 0.9, 0.99, 1e-8, 0.1, kin == 1, kin == 2, (uint64_t)between(1, 50)};
+      matrix v = matrix_random(n, 1, 0);
+      for (size_t j = 0; j < n; j++) *at(&v, j, 0) = fabsf(*at(&v, j, 0)) + 0.1f;
+      matrix v0 = matrix_copy(&v), m1 = matrix_copy(&m), w2 = matrix_copy(&w);
+      COMPARE(w, 2e-6, "adam w", memcpy(m.raw, m1.raw, m.size * sizeof *m.raw); memcpy(v.raw, v0.raw, v.size * sizeof *v.raw);
+              k->adam(w.p, m.p, v.p, g.p, n, &a));
+      COMPARE(v, 2e-6, "adam v", memcpy(m.raw, m1.raw, m.size * sizeof *m.raw); memcpy(w.raw, w2.raw, w.size * sizeof *w.raw);
+              k->adam(w.p, m.p, v.p, g.p, n, &a));
+      matrix_free(&v), matrix_free(&v0), matrix_free(&m1), matrix_free(&w2);
+      memcpy(m.raw, m0.raw, m.size * sizeof *m.raw);
+    }
     COMPARE(g, 0, "scale", k->scale(g.p, 0.3f, n));
     double a[3], a0 = REFERENCE->sum_squares(g.p, n);
     for (int t = 0; t < 3; t++) {
