@@ -555,6 +555,7 @@ int main(void)
 {
   Suite *suite = suite_create("volumes");
   TCase *t = tcase_create("volumes");
+  tcase_set_timeout(t, 120);
   tcase_add_checked_fixture(t, folder_make, folder_remove);
   tcase_add_loop_test(t, tiles_cover_each_voxel_once, 0, 5);
   tcase_add_test(t, patches_are_what_the_files_hold);
