@@ -11,11 +11,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "build.h"
 #include "random.h"
 
 typedef struct audit {
   const ebb_config *config;
   const ebb_model  *model;
+  ebb_loss          loss;
   ebb_pool          pool;
   ebb_plan          plan;
   ebb_workspace     work;
@@ -27,8 +29,11 @@ typedef struct audit {
 /* ---- one model on one batch ------------------------------------------------------------------------------------ */
 static ebb_status open_audit(audit *a, const ebb_config *c, const ebb_model *m, ebb_shape x, ebb_policy policy)
 {
-  *a = (audit){.config = c, .model = m};
-  ebb_plan_make(&a->plan, m, x, (ebb_plan_options){.policy = policy, .training = true, .input_gradient = true}, &a->pool);
+  *a = (audit){.config = c, .model = m, .loss = ebb_train_loss(&c->train)};
+  EBB_TRY(ebb_loss_check(&a->loss, m->out.c));
+  size_t bytes = ebb_loss_scratch(&a->loss, ebb_build_batch(m->out, x.n));
+  ebb_plan_make(&a->plan, m, x, (ebb_plan_options){.policy = policy, .training = true, .input_gradient = true, .loss = bytes},
+                &a->pool);
   EBB_TRY(ebb_workspace_create(&a->work, m, &a->plan));
   a->work.run.seed = c->train.seed;
   ebb_model_initialise(m, a->work.weights, a->work.state, c->train.seed);
@@ -48,12 +53,11 @@ static void close_audit(audit *a)
 static double loss(audit *a, bool backward)
 {
   ebb_run *r = &a->work.run;
-  ebb_loss l = {a->config->train.smoothing};
   ebb_view y, dy;
   r->pass = EBB_TRAIN;
   r->step = 0;
   ebb_forward(r, a->model, a->batch.x, &y);
-  double value = ebb_loss_eval(&l, r, y, a->batch.labels, 1, backward ? &dy : NULL);
+  double value = ebb_loss_eval(&a->loss, r, y, a->batch.labels, 1, backward ? &dy : NULL);
   if (backward) ebb_backward(r, a->model, a->batch.x, dy, ebb_view_of(a->dx, a->batch.x.s));
   else ebb_release(r);
   return value;

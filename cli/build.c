@@ -83,7 +83,7 @@ ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, i
 
 ebb_status ebb_build_fits(const ebb_model *m, const ebb_data *data)
 {
-  if (m->out.c >= data->classes) return EBB_OK;
+  if (m->out.c >= data->classes || (m->out.c == 1 && data->classes == 2)) return EBB_OK;
   return ebb_fail(EBB_CONFIG, "model.classes: expected at least the %d classes of the data, found %d\nhint: leave it at 0",
                   data->classes, m->out.c);
 }

@@ -24,5 +24,5 @@ ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, i
 /* `shape` with `n` samples. */
 ebb_shape ebb_build_batch(ebb_shape shape, int n);
 
-/* EBB_CONFIG if the network has fewer outputs than the data has classes. */
+/* EBB_CONFIG if the network has fewer outputs than the data has classes; one output tells two classes apart. */
 ebb_status ebb_build_fits(const ebb_model *m, const ebb_data *data);

@@ -7,19 +7,29 @@ static size_t most_kept(const ebb_model *m)
   return 3 * (size_t)m->layers;
 }
 
-/* One training step and one evaluation, dry; what the loss takes is one more tensor like the output, in both. */
-static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, bool training, bool input_gradient)
+/* The loss: its gradient, which is a tensor like the output, and for a moment what it needs besides. */
+static ebb_view rehearse_loss(ebb_run *r, ebb_shape y, size_t bytes)
+{
+  ebb_view dy = ebb_scratch_view(r, y);
+  ebb_mark mark = ebb_arena_high_mark(r->arena);
+  ebb_arena_high(r->arena, bytes);
+  ebb_arena_high_release(r->arena, mark);
+  return dy;
+}
+
+/* One training step and one evaluation, dry; the loss takes the same in both. */
+static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, ebb_plan_options o)
 {
   static char somewhere; /* an address that is not NULL: nobody follows it */
-  ebb_view    y, in = ebb_view_of(NULL, x), dx = ebb_view_of(input_gradient ? &somewhere : NULL, x);
-  if (training) {
+  ebb_view    y, in = ebb_view_of(NULL, x), dx = ebb_view_of(o.input_gradient ? &somewhere : NULL, x);
+  if (o.training) {
     r->pass = EBB_TRAIN;
     ebb_forward(r, m, in, &y);
-    ebb_backward(r, m, in, ebb_scratch_view(r, y.s), dx);
+    ebb_backward(r, m, in, rehearse_loss(r, y.s, o.loss), dx);
   }
   r->pass = EBB_EVAL;
   ebb_forward(r, m, in, &y);
-  ebb_scratch_view(r, y.s);
+  rehearse_loss(r, y.s, o.loss);
   ebb_release(r);
 }
 
@@ -44,7 +54,7 @@ void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_option
   ebb_arena_create_dry(&dry, "plan");
   ebb_run r = {.arena = &dry, .policy = o.policy, .dry = true, .tally = p->tally, .kept_size = most_kept(m)};
   r.kept = ebb_pool_take(pool, r.kept_size * sizeof *r.kept);
-  rehearse(m, &r, x, o.training, o.input_gradient);
+  rehearse(m, &r, x, o);
   p->stream = dry.at_peak[EBB_USE_STREAM];
   p->kept = dry.at_peak[EBB_USE_KEPT];
   p->scratch = dry.at_peak[EBB_USE_SCRATCH];

@@ -1,5 +1,5 @@
 /* plan.h -- how much memory a run takes, known before it runs.
- * Owns: the plan and the regions made by it. Must not know: datasets, optimisers (whose bytes it is told).
+ * Owns: the plan and the regions made by it. Must not know: datasets, optimisers and losses (whose bytes it is told).
  *
  * The plan is the run itself on a dry arena: the same code takes and gives back the same bytes, and computes
  * nothing. What is planned is therefore what is used, to the byte. */
@@ -13,6 +13,7 @@ typedef struct ebb_plan_options {
   bool       training;        /* false: evaluation only, no gradients                              */
   bool       input_gradient;  /* the gradient of the model's input is wanted too                   */
   size_t     optimizer;       /* bytes of optimiser state                                          */
+  size_t     loss;            /* bytes the loss takes for a moment, beside its gradient             */
   size_t     batches;         /* bytes of batches and the reader's buffers                         */
 } ebb_plan_options;
 

@@ -36,6 +36,11 @@ DECLARE(pool_max);
 DECLARE(pool_max_grad);
 DECLARE(softmax_xent);
 
+/* segment.c */
+DECLARE(segment_scratch);
+DECLARE(segment_sums);
+DECLARE(segment_grad);
+
 /* mixing.c */
 DECLARE(mix);
 DECLARE(unmix);

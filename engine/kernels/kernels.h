@@ -64,6 +64,29 @@ typedef struct ebbk_adam {
   uint64_t step;       /* from 1 */
 } ebbk_adam;
 
+/* Losses of segmentation: n samples of `sites` rows, each with a label. p = softmax(x), or of each channel for itself
+ * 1 / (1 + e^-x); t is 1 in the label's channel and 0 elsewhere. A single channel stands for label 1. */
+typedef struct ebbk_segment {
+  int           n, c;
+  size_t        sites;
+  bool          sigmoid;
+  double        smoothing; /* of softmax's cross-entropy                                */
+  const double *weights;   /* (c) of softmax's cross-entropy; NULL: all 1               */
+} ebbk_segment;
+
+typedef struct ebbk_overlap { double both, p, t; } ebbk_overlap; /* sums over a sample's rows of p t, p and t */
+typedef struct ebbk_slope { double both, p; } ebbk_slope;        /* derivatives of a loss by the first two    */
+
+static inline int ebbk_segment_channel(const ebbk_segment *g, int label)
+{
+  return g->c == 1 ? label - 1 : label;
+}
+
+static inline double ebbk_segment_weight(const ebbk_segment *g, int channel)
+{
+  return g->weights ? g->weights[channel] : 1;
+}
+
 /* What left the range of the stream, or was not a number, in one call. */
 typedef struct ebbk_range {
   uint64_t count;      /* values beyond the range                                   */
@@ -133,6 +156,17 @@ typedef struct ebbk_table {
    *      Rows with label < 0 are left out (dx = 0). Sums in double. ------------------------------------------ */
   double (*softmax_xent)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const int32_t *label, double smoothing,
                          double weight, size_t rows, int c);
+
+  /* ---- loss of segmentation, in two passes; scratch: segment_scratch(g) bytes. Rows with label < 0 are left out (p = 0,
+   *      dx = 0). Sums in double. --------------------------------------------------------------------------- */
+  size_t (*segment_scratch)(const ebbk_segment *g);
+  /* p, sums (n, c); returns the sum over rows of the cross-entropy: -sum_j q_j log p_j against q_j = w_j (t_j (1 - smoothing)
+   * + smoothing/c), or, of sigmoids, -sum_j t_j log p_j + (1 - t_j) log(1 - p_j) */
+  double (*segment_sums)(ebb_real *p, int ps, ebbk_overlap *sums, const ebb_real *x, int xs, const int32_t *label,
+                         const ebbk_segment *g, void *scratch);
+  /* dx, over p: the gradient of weight (what segment_sums returns) + a loss whose slopes (n, c) by the sums are given */
+  void (*segment_grad)(ebb_real *dx, int dxs, const int32_t *label, const ebbk_slope *slope, double weight,
+                       const ebbk_segment *g, void *scratch);
 
   /* ---- stream: fixed point, value = integer 2^-EBB_FIXED_BITS. Values are rounded to nearest even and clamped to
    *      the range before conversion, additions wrap: subtract undoes add whatever the values. `range` (may be

@@ -25,3 +25,10 @@ void   ebbk_unmix(ebb_fixed *x, int xs, const ebbk_mixing *g, size_t rows, ebbk_
 size_t ebbk_mix_scratch(const ebbk_mixing *g, int threads);
 void   ebbk_mix_grad(ebb_real *dm, ebb_real *dx, int dxs, const ebb_fixed *x, int xs, const ebbk_mixing *g, size_t rows,
                      void *scratch);
+
+/* reference_segment.c */
+size_t ebbk_segment_scratch(const ebbk_segment *g);
+double ebbk_segment_sums(ebb_real *p, int ps, ebbk_overlap *sums, const ebb_real *x, int xs, const int32_t *label,
+                         const ebbk_segment *g, void *scratch);
+void   ebbk_segment_grad(ebb_real *dx, int dxs, const int32_t *label, const ebbk_slope *slope, double weight,
+                         const ebbk_segment *g, void *scratch);

@@ -1,10 +1,27 @@
 /* loss.h -- the loss and its gradient.
- * Owns: cross-entropy. Must not know: models, batches. */
+ * Owns: cross-entropy, Dice and their sums; what they take of the run's memory. Must not know: models, batches. */
 #pragma once
+#include "base/option.h"
 #include "layers/run.h"
 
-typedef struct ebb_loss { double smoothing; } ebb_loss;
+typedef enum ebb_loss_kind {     /* in the order of train.loss                                */
+  EBB_LOSS_CROSS_ENTROPY, EBB_LOSS_DICE, EBB_LOSS_CROSS_ENTROPY_DICE, EBB_LOSS_GENERALISED_DICE, EBB_LOSS_BCE, EBB_LOSS_BCE_DICE
+} ebb_loss_kind;
 
-/* Mean cross-entropy of the logits y (n, d, h, w, c) against labels (n, d, h, w); *dy, in the run's scratch, gets its
+typedef struct ebb_loss {        /* {0}: cross-entropy                                        */
+  double      smoothing;         /* of cross-entropy                                          */
+  int         kind;              /* ebb_loss_kind                                             */
+  ebb_numbers class_weights;     /* of cross-entropy; none: all 1                             */
+  bool        dice_batch;        /* Dice of the whole batch, not the mean of its samples'     */
+  bool        dice_background;   /* class 0 counts in the mean of Dice, too                   */
+} ebb_loss;
+
+/* EBB_CONFIG if outputs of `classes` channels and this loss do not go together. */
+ebb_status ebb_loss_check(const ebb_loss *loss, int classes);
+
+/* Bytes that the loss takes from the run's arena beside its gradient, which is as large as y, while it is evaluated. */
+size_t ebb_loss_scratch(const ebb_loss *loss, ebb_shape y);
+
+/* Mean loss of the logits y (n, d, h, w, c) against labels (n, d, h, w); *dy, in the run's scratch, gets its
  * gradient times `weight` (1 / micro-batches of a step). dy == NULL: no gradient. Labels < 0 are left out. */
 double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, double weight, ebb_view *dy);

@@ -33,16 +33,26 @@ static ebb_status check_budget(const ebb_plan *p, size_t budget)
                   p->policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
 }
 
-static void begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
+ebb_loss ebb_train_loss(const ebb_train_options *o)
 {
-  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = {o->smoothing}, .best = -1};
+  return (ebb_loss){.smoothing = o->smoothing, .kind = o->loss, .class_weights = o->class_weights, .dice_batch = o->dice_batch,
+                    .dice_background = o->dice_background};
+}
+
+static ebb_status begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
+{
+  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = ebb_train_loss(o), .best = -1};
   ebb_threads_set(o->threads);
+  return ebb_loss_check(&t->loss, m->out.c);
 }
 
 /* Plans, checks the plan, takes the regions. */
 static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options *run, ebb_plan_options plan)
 {
+  ebb_shape y = t->model->out;
+  y.n = x.n;
   plan.policy = t->policy;
+  plan.loss = ebb_loss_scratch(&t->loss, y);
   ebb_plan_make(&t->plan, t->model, x, plan, &t->pool);
   ebb_status status = check_budget(&t->plan, run->memory);
   if (status == EBB_OK) status = ebb_workspace_create(&t->work, t->model, &t->plan);
@@ -58,7 +68,7 @@ static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options
 ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                               const ebb_run_options *run, uint64_t epoch_samples, size_t batches)
 {
-  begin(t, m, o, run);
+  EBB_TRY(begin(t, m, o, run));
   EBB_TRY(count_steps(t, epoch_samples));
   return take_memory(t, x, run, (ebb_plan_options){.training = true, .optimizer = ebb_optim_bytes(o, m), .batches = batches});
 }
@@ -66,7 +76,7 @@ ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, c
 ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                    const ebb_run_options *run, size_t batches)
 {
-  begin(t, m, o, run);
+  EBB_TRY(begin(t, m, o, run));
   return take_memory(t, x, run, (ebb_plan_options){.batches = batches});
 }
 
@@ -107,13 +117,24 @@ static ebb_status check_finite(const ebb_trainer *t, double loss, double norm)
 }
 
 /* ---- one step ------------------------------------------------------------------------------------------------- */
+/* The next batch; labels that are to be left out become negative, which loss and metrics know. */
+static ebb_status next_batch(const ebb_trainer *t, ebb_source *source, ebb_batch *batch)
+{
+  EBB_TRY(source->ops->next(source, batch));
+  if (t->options.ignore < 0) return EBB_OK;
+  size_t labels = (size_t)batch->x.s.n * ebb_sites(t->model->out);
+  for (size_t i = 0; i < labels; i++)
+    if (batch->labels[i] == t->options.ignore) batch->labels[i] = -1;
+  return EBB_OK;
+}
+
 /* dataset -> batch -> model -> loss -> reconstructing backward */
 static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m, double *loss)
 {
   ebb_run  *r = &t->work.run;
   ebb_batch batch;
   ebb_view  y, dy, none = {0};
-  EBB_TRY(source->ops->next(source, &batch));
+  EBB_TRY(next_batch(t, source, &batch));
   EBB_ASSERT(batch.x.s.n == t->plan.x.n, "a batch of %d, planned %d", batch.x.s.n, t->plan.x.n);
   r->pass = EBB_TRAIN;
   ebb_forward(r, t->model, batch.x, &y);
@@ -167,7 +188,7 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
   *m = (ebb_metrics){0};
   EBB_TRY(source->ops->seek(source, 0, 0));
   for (;;) {
-    EBB_TRY(source->ops->next(source, &batch));
+    EBB_TRY(next_batch(t, source, &batch));
     if (batch.x.s.n == 0) return check_range(t);
     r->pass = EBB_EVAL;
     ebb_forward(r, t->model, batch.x, &y);

@@ -18,6 +18,9 @@ typedef struct ebb_train_options {
   double      beta1, beta2, epsilon;
   double      lr, momentum, decay, clip, smoothing;
   bool        nesterov, decay_all;
+  int         loss, ignore;   /* ebb_loss_kind; a label                   */
+  ebb_numbers class_weights;
+  bool        dice_batch, dice_background;
   int         schedule;       /* constant|step|cosine|poly                */
   ebb_numbers milestones;     /* step: fractions of the run               */
   double      gamma, power, warmup, lr_end;
@@ -29,6 +32,9 @@ typedef struct ebb_run_options {
   size_t memory;              /* limit in bytes, 0: what is available     */
 } ebb_run_options;
 extern const ebb_option ebb_run_option_table[];
+
+/* The loss that the options name. */
+ebb_loss ebb_train_loss(const ebb_train_options *o);
 
 /* ---- the trainer --------------------------------------------------------------------------------------- */
 typedef struct ebb_progress {  /* what is logged and shown                */
@@ -60,7 +66,8 @@ typedef struct ebb_trainer {
 
 /* Plans, checks the plan against the memory there is, takes the regions, draws initial weights. `x` is a full
  * micro-batch, `epoch_samples` the samples of one epoch (for epochs -> steps; 0 where steps are given), `batches` the
- * bytes of the sources. Errors: EBB_OSERR (does not fit: planned, available, what to change), EBB_CONFIG. */
+ * bytes of the sources. Errors: EBB_OSERR (does not fit: planned, available, what to change), EBB_CONFIG (steps, or a loss that
+ * does not fit the network). */
 ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                               const ebb_run_options *run, uint64_t epoch_samples, size_t batches);
 /* The same for ebb_trainer_evaluate alone: no gradients, no optimiser state. */

@@ -569,6 +569,59 @@ START_TEST(loss_known)
 }
 END_TEST
 
+/* ---- loss of segmentation --------------------------------------------------------------------------------------- */
+typedef struct segments { ebbk_segment g; matrix x; int32_t *label; double weights[20]; } segments;
+
+static segments segments_random(int i)
+{
+  segments s = {.g = {.n = between(1, 3), .c = between(1, 9), .sites = i ? some_rows() : 9001, .sigmoid = between(0, 1)}};
+  size_t   rows = (size_t)s.g.n * s.g.sites;
+  s.g.smoothing = between(0, 1) * 0.1;
+  s.x = matrix_random(rows, s.g.c, between(0, 3));
+  s.label = malloc(rows * sizeof *s.label);
+  for (int j = 0; j < s.g.c; j++) s.weights[j] = 3 * uniform();
+  for (size_t r = 0; r < rows; r++) {
+    s.label[r] = between(-1, s.g.sigmoid && s.g.c == 1 ? 1 : s.g.c - 1);
+    for (int j = 0; j < s.g.c; j++) *at(&s.x, r, j) *= r % 7 ? 3 : 200;
+  }
+  return s;
+}
+
+static void compare_sums(const ebbk_table *k, const segments *s, matrix *p, matrix *p0)
+{
+  ebbk_overlap sums[3 * 9], sums0[3 * 9], first[3 * 9] = {{0}};
+  double       loss0 = REFERENCE->segment_sums(p0->p, p0->stride, sums0, s->x.p, s->x.stride, s->label, &s->g, NULL), loss = 0;
+  size_t       count = (size_t)s->g.n * (size_t)s->g.c, bytes = count * sizeof *sums;
+  void        *scratch = malloc(k->segment_scratch(&s->g));
+  EXPECT_SAME_BITS((*p), "segment_sums", loss = k->segment_sums(p->p, p->stride, sums, s->x.p, s->x.stride, s->label, &s->g, scratch);
+                   if (run_ == 0) memcpy(first, sums, bytes); ck_assert(memcmp(first, sums, bytes) == 0));
+  ck_assert_msg(fabs(loss - loss0) <= 1e-9 * (1 + fabs(loss0)), "loss %.12g, reference %.12g", loss, loss0);
+  for (size_t i = 0; i < count; i++) {
+    ck_assert_double_eq_tol(sums[i].both, sums0[i].both, 1e-6 * (1 + sums0[i].both));
+    ck_assert_double_eq_tol(sums[i].p, sums0[i].p, 1e-6 * (1 + sums0[i].p));
+    ck_assert_double_eq(sums[i].t, sums0[i].t);
+  }
+  free(scratch);
+}
+
+START_TEST(segment)
+{
+  for (int i = 0; i < 40; i++) {
+    segments   s = segments_random(i);
+    ebbk_slope slope[3 * 9];
+    double     row[9];
+    if (i % 2) s.g.weights = s.weights;
+    matrix p = matrix_new(s.x.rows, s.g.c, between(0, 3)), p0 = matrix_copy(&p);
+    compare_sums(tables[_i], &s, &p, &p0);
+    for (int j = 0; j < s.g.n * s.g.c; j++) slope[j] = (ebbk_slope){2 * uniform() - 1, 2 * uniform() - 1};
+    REFERENCE->segment_grad(p0.p, p0.stride, s.label, slope, 0.5, &s.g, row);
+    EXPECT_SAME_BITS(p, "segment_grad", tables[_i]->segment_grad(p.p, p.stride, s.label, slope, 0.5, &s.g, NULL));
+    expect_near(&p, &p0, 2e-6, "segment");
+    matrix_free(&s.x), free(s.label);
+  }
+}
+END_TEST
+
 /* ---- stream ----------------------------------------------------------------------------------------------------- */
 /* Values that try the stream: inside, on the edge, beyond, halves of the grid, not finite. */
 static float stream_value(void)
@@ -929,6 +982,7 @@ int main(void)
   tcase_add_loop_test(fast, pooling, 1, n);
   tcase_add_loop_test(fast, loss, 1, n);
   tcase_add_loop_test(all, loss_known, 0, n);
+  tcase_add_loop_test(fast, segment, 1, n);
   tcase_add_loop_test(fast, stream, 1, n);
   tcase_add_loop_test(all, stream_known, 0, n);
   tcase_add_loop_test(all, mixing, 0, n);

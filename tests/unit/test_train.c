@@ -607,7 +607,7 @@ static void loss_is_direct(bench *b, double smoothing)
 {
   const double weight = 0.25;
   double       gradient[ROWS * WIDE], expected = direct_loss(b, smoothing, gradient);
-  ebb_loss     loss = {smoothing};
+  ebb_loss     loss = {.smoothing = smoothing};
   ebb_view     dy;
   ck_assert_double_eq_tol(ebb_loss_eval(&loss, &b->run, logits(b), b->labels, weight, &dy), expected, 1e-9);
   for (size_t i = 0; i < ROWS * WIDE; i++)
@@ -647,7 +647,7 @@ END_TEST
 START_TEST(large_logits_overflow_nothing_and_nan_stays)
 {
   static bench b;
-  ebb_loss     loss = {0.1};
+  ebb_loss     loss = {.smoothing = 0.1};
   ebb_view     dy;
   bench_open(&b, 1e4);
   ck_assert(isfinite(ebb_loss_eval(&loss, &b.run, logits(&b), b.labels, 1, &dy)));
@@ -799,7 +799,7 @@ static ebb_status loop_of_ebb_h(ebb_workspace *work, const ebb_model *m, const e
   ebb_plan         plan;
   ebb_batch        batch;
   ebb_view         y, dy, none = {0};
-  ebb_loss         criterion = {train->smoothing};
+  ebb_loss         criterion = ebb_train_loss(train);
   ebb_plan_options options = {.policy = EBB_REVERSE, .training = true, .optimizer = ebb_optim_bytes(train, m)};
   ebb_plan_make(&plan, m, source->shape, options, &pool);
   EBB_TRY(ebb_workspace_create(work, m, &plan));
