@@ -54,6 +54,7 @@ static void bench_open(bench *b, int c)
 static double value_and_gradient(const ebb_loss *loss, bench *b, double weight, ebb_real *gradient)
 {
   ebb_view dy;
+  b->arena.peak = 0;
   double   value = ebb_loss_eval(loss, &b->run, ebb_view_of(b->y, b->s), b->labels, weight, &dy);
   if (gradient) memcpy(gradient, ebb_reals(dy), ebb_bytes(b->s));
   ck_assert_uint_eq(b->arena.high, ebb_align(ebb_bytes(b->s)));

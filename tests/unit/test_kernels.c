@@ -590,12 +590,12 @@ static segments segments_random(int i)
 static void compare_sums(const ebbk_table *k, const segments *s, matrix *p, matrix *p0)
 {
   ebbk_overlap sums[3 * 9], sums0[3 * 9], first[3 * 9] = {{0}};
-  double       loss0 = REFERENCE->segment_sums(p0->p, p0->stride, sums0, s->x.p, s->x.stride, s->label, &s->g, NULL), loss = 0;
+  double       value0 = REFERENCE->segment_sums(p0->p, p0->stride, sums0, s->x.p, s->x.stride, s->label, &s->g, NULL), value = 0;
   size_t       count = (size_t)s->g.n * (size_t)s->g.c, bytes = count * sizeof *sums;
   void        *scratch = malloc(k->segment_scratch(&s->g));
-  EXPECT_SAME_BITS((*p), "segment_sums", loss = k->segment_sums(p->p, p->stride, sums, s->x.p, s->x.stride, s->label, &s->g, scratch);
+  EXPECT_SAME_BITS((*p), "segment_sums", value = k->segment_sums(p->p, p->stride, sums, s->x.p, s->x.stride, s->label, &s->g, scratch);
                    if (run_ == 0) memcpy(first, sums, bytes); ck_assert(memcmp(first, sums, bytes) == 0));
-  ck_assert_msg(fabs(loss - loss0) <= 1e-9 * (1 + fabs(loss0)), "loss %.12g, reference %.12g", loss, loss0);
+  ck_assert_msg(fabs(value - value0) <= 1e-9 * (1 + fabs(value0)), "value %.12g, reference %.12g", value, value0);
   for (size_t i = 0; i < count; i++) {
     ck_assert_double_eq_tol(sums[i].both, sums0[i].both, 1e-6 * (1 + sums0[i].both));
     ck_assert_double_eq_tol(sums[i].p, sums0[i].p, 1e-6 * (1 + sums0[i].p));
