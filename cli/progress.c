@@ -32,9 +32,11 @@ static void show_step(const ebb_progress_line *line, const ebb_progress *p)
 
 static void show_validation(const ebb_progress_line *line, const ebb_progress *p)
 {
-  fprintf(stderr, "%sstep %" PRIu64 "/%" PRIu64 "  validation: loss %.4f  accuracy %.2f %%%s\n",
-          line->terminal ? "\r\033[K" : "", p->step, p->steps, p->val_loss, 100 * p->val_accuracy,
-          p->val_accuracy > line->best && line->best >= 0 ? "  (best so far)" : "");
+  char dice[32] = "";
+  if (!isnan(p->val_dice)) snprintf(dice, sizeof dice, "  Dice %.4f", p->val_dice);
+  fprintf(stderr, "%sstep %" PRIu64 "/%" PRIu64 "  validation: loss %.4f  accuracy %.2f %%%s%s\n",
+          line->terminal ? "\r\033[K" : "", p->step, p->steps, p->val_loss, 100 * p->val_accuracy, dice,
+          p->score > line->best && line->best >= 0 ? "  (best so far)" : "");
 }
 
 void ebb_progress_show(ebb_progress_line *line, const ebb_progress *p)
@@ -47,7 +49,7 @@ void ebb_progress_show(ebb_progress_line *line, const ebb_progress *p)
     line->open = line->terminal;
     if (!line->terminal) fputc('\n', stderr);
   }
-  if (p->validated && p->val_accuracy > line->best) line->best = p->val_accuracy;
+  if (p->validated && p->score > line->best) line->best = p->score;
 }
 
 void ebb_progress_end(ebb_progress_line *line)

@@ -35,8 +35,13 @@ static void draw(const char *picture, const char *script, ebb_pool *pool)
   else if (code != 0 || rename(part, picture) != 0) unlink(part);
 }
 
-void ebb_report_curves(const char *folder)
+void ebb_report_curves(const char *folder, bool maps)
 {
+  static const char accuracy[] = "set ylabel 'accuracy, %%'\nset key bottom right\n"
+    "plot '%s' using 'step':(100*column('accuracy')) with lines title 'training', "
+    "'' using 'step':(100*column('val_accuracy')) with linespoints pt 7 ps 0.6 title 'validation'";
+  static const char dice[] = "set ylabel 'Dice, mean over classes'\nset key bottom right\n"
+    "plot '%s' using 'step':'val_dice' with linespoints pt 7 ps 0.6 title 'validation'";
   ebb_pool    pool = {0};
   const char *log = quoted(ebb_pool_text(&pool, "%s/log.csv", folder), &pool);
   const char *script = ebb_pool_text(&pool,
@@ -44,10 +49,7 @@ void ebb_report_curves(const char *folder)
     "set ylabel 'loss'\nset key top right\n"
     "plot '%s' using 'step':'loss' with lines title 'training', "
     "'' using 'step':'val_loss' with linespoints pt 7 ps 0.6 title 'validation'\n"
-    "set ylabel 'accuracy, %%'\nset key bottom right\n"
-    "plot '%s' using 'step':(100*column('accuracy')) with lines title 'training', "
-    "'' using 'step':(100*column('val_accuracy')) with linespoints pt 7 ps 0.6 title 'validation'\n"
-    "unset multiplot", log, log);
+    "%s\nunset multiplot", log, ebb_pool_text(&pool, maps ? dice : accuracy, log));
   draw(ebb_pool_text(&pool, "%s/curves.png", folder), script, &pool);
   ebb_pool_clear(&pool);
 }

@@ -67,14 +67,45 @@ static ebb_status measure(ebb_metrics *m, const char **name, ebb_config *c, cons
   return status;
 }
 
+static json_t *number(double v)
+{
+  return isfinite(v) ? json_real(v) : json_null();
+}
+
+static json_t *maps_json(const ebb_metrics *m)
+{
+  json_t *dice = json_array(), *iou = json_array(), *confusion = json_array();
+  for (int k = 0; k < m->classes; k++) {
+    json_t *row = json_array();
+    json_array_append_new(dice, number(ebb_metrics_dice(m, k)));
+    json_array_append_new(iou, number(ebb_metrics_iou(m, k)));
+    for (int j = 0; j < m->classes; j++) json_array_append_new(row, json_integer((json_int_t)m->confusion[k][j]));
+    json_array_append_new(confusion, row);
+  }
+  return json_pack("{s:o, s:o, s:o, s:o, s:o}", "accuracy", number(ebb_metrics_accuracy(m)), "dice", dice, "iou", iou, "mean_dice",
+                   number(ebb_metrics_mean_dice(m)), "confusion", confusion);
+}
+
+static void print_maps(const ebb_metrics *m)
+{
+  printf("%-8s %10s %10s\n", "class", "Dice", "IoU");
+  for (int k = 0; k < m->classes; k++) printf("%-8d %10.4f %10.4f\n", k, ebb_metrics_dice(m, k), ebb_metrics_iou(m, k));
+  printf("mean Dice of classes 1 to %d: %.4f (Dice of each volume, then their mean; IoU of all sites together)\n", m->classes - 1,
+         ebb_metrics_mean_dice(m));
+}
+
 static int print(const ebb_metrics *m, const char *name, bool json)
 {
-  double loss = ebb_metrics_loss(m), top1 = ebb_metrics_accuracy(m), top5 = ebb_metrics_top5(m);
+  double  top1 = ebb_metrics_accuracy(m), top5 = ebb_metrics_top5(m);
+  json_t *metrics = m->classes ? maps_json(m) : json_pack("{s:o, s:o}", "accuracy", number(top1), "top5", number(top5));
   if (json)
-    return ebb_print_json(json_pack("{s:o, s:{s:f, s:f}, s:I, s:s}", "loss", isfinite(loss) ? json_real(loss) : json_null(),
-                                    "metrics", "accuracy", top1, "top5", top5, "samples", (json_int_t)m->samples, "data", name));
-  printf("%s: %llu samples\nloss      %.5f\naccuracy  %.2f %%\ntop 5     %.2f %%\n", name, (unsigned long long)m->samples, loss,
-         100 * top1, 100 * top5);
+    return ebb_print_json(json_pack("{s:o, s:o, s:I, s:s}", "loss", number(ebb_metrics_loss(m)), "metrics", metrics, "samples",
+                                    (json_int_t)m->samples, "data", name));
+  json_decref(metrics);
+  printf("%s: %llu %s\nloss      %.5f\naccuracy  %.2f %%\n", name, (unsigned long long)m->samples, m->classes ? "sites" : "samples",
+         ebb_metrics_loss(m), 100 * top1);
+  if (m->classes) print_maps(m);
+  else printf("top 5     %.2f %%\n", 100 * top5);
   return EBB_OK;
 }
 

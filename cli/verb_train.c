@@ -168,7 +168,7 @@ static void report(const ebb_progress *p, void *context)
 {
   session *s = context;
   ebb_progress_show(&s->line, p);
-  if (p->validated) ebb_report_curves(s->config->out);
+  if (p->validated) ebb_report_curves(s->config->out, s->data->maps);
 }
 
 static ebb_status write_config(const session *s, const char *text)
@@ -198,7 +198,7 @@ static ebb_status fit(session *s)
   ebb_stop_listen();
   ebb_status status = ebb_trainer_fit(&s->trainer, &f);
   ebb_progress_end(&s->line);
-  if (status == EBB_OK) ebb_report_curves(s->config->out);
+  if (status == EBB_OK) ebb_report_curves(s->config->out, s->data->maps);
   return status;
 }
 
@@ -236,8 +236,9 @@ static void print_end(const session *s)
   const ebb_trainer *t = &s->trainer;
   if (s->flags->json)
     ebb_print_json(json_pack("{s:s, s:s, s:I, s:I, s:o, s:b}", "model", s->model.name, "out", s->config->out, "step",
-                             (json_int_t)t->step, "steps", (json_int_t)t->steps, "best_accuracy", t->best >= 0 ? json_real(t->best) : json_null(), "stopped", ebb_stop != 0));
+                             (json_int_t)t->step, "steps", (json_int_t)t->steps, s->data->maps ? "best_dice" : "best_accuracy", t->best >= 0 ? json_real(t->best) : json_null(), "stopped", ebb_stop != 0));
   else if (ebb_stop) printf("stopped at step %" PRIu64 " of %" PRIu64 "; --resume goes on\n", t->step, t->steps);
+  else if (t->best >= 0 && s->data->maps) printf("done: best validation Dice %.4f; results are in %s\n", t->best, s->config->out);
   else if (t->best >= 0) printf("done: best validation accuracy %.2f %%; results are in %s\n", 100 * t->best, s->config->out);
   else printf("done: results are in %s\n", s->config->out);
 }

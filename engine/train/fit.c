@@ -1,6 +1,7 @@
 /* fit.c -- the whole run: steps, epochs, validation, log, checkpoints.
  * Owns: when each of them happens. */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -48,6 +49,8 @@ static ebb_status report(fit *f, const ebb_metrics *validation)
     p.val_loss = ebb_metrics_loss(validation);
     p.val_accuracy = ebb_metrics_accuracy(validation);
     p.val_top5 = ebb_metrics_top5(validation);
+    p.val_dice = validation->classes ? ebb_metrics_mean_dice(validation) : NAN;
+    p.score = ebb_metrics_score(validation);
   }
   EBB_TRY(ebb_log_add(&f->log, &p));
   if (f->with->report) f->with->report(&p, f->with->context);
@@ -70,8 +73,8 @@ static ebb_status validate(fit *f)
   double      began = now();
   if (f->with->val) {
     EBB_TRY(ebb_trainer_evaluate(f->t, f->with->val, &m));
-    better = ebb_metrics_accuracy(&m) > f->t->best;
-    if (better) f->t->best = ebb_metrics_accuracy(&m);
+    better = ebb_metrics_score(&m) > f->t->best;
+    if (better) f->t->best = ebb_metrics_score(&m);
   }
   f->began += now() - began;
   EBB_TRY(report(f, f->with->val ? &m : NULL));

@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 
-static const char header[] = "step,epoch,lr,loss,accuracy,grad_norm,step_seconds,val_loss,val_accuracy,val_top5\n";
+static const char header[] = "step,epoch,lr,loss,accuracy,grad_norm,step_seconds,val_loss,val_accuracy,val_top5,val_dice\n";
 
 enum { PATH_SIZE = 4096, LINE_SIZE = 1024 };
 
@@ -81,8 +81,11 @@ static ebb_status add_csv(const ebb_log *log, const ebb_progress *p)
   int  n = snprintf(line, sizeof line, "%" PRIu64 ",%" PRIu32 ",%.9g,%.9g,%.9g,%.9g,%.6g,", p->step, p->epoch, p->lr,
                     p->loss, p->accuracy, p->grad_norm, p->step_seconds);
   if (p->validated)
-    snprintf(line + n, sizeof line - (size_t)n, "%.9g,%.9g,%.9g\n", p->val_loss, p->val_accuracy, p->val_top5);
-  else snprintf(line + n, sizeof line - (size_t)n, ",,\n");
+    snprintf(line + n, sizeof line - (size_t)n, "%.9g,%.9g,%.9g,", p->val_loss, p->val_accuracy, p->val_top5);
+  else snprintf(line + n, sizeof line - (size_t)n, ",,,");
+  n = (int)strlen(line);
+  if (p->validated && !isnan(p->val_dice)) snprintf(line + n, sizeof line - (size_t)n, "%.9g\n", p->val_dice);
+  else snprintf(line + n, sizeof line - (size_t)n, "\n");
   return append(in_folder(path, log, "log.csv"), line);
 }
 
@@ -101,6 +104,7 @@ static ebb_status add_jsonl(const ebb_log *log, const ebb_progress *p)
     json_object_set_new(o, "val_loss", number(p->val_loss));
     json_object_set_new(o, "val_accuracy", number(p->val_accuracy));
     json_object_set_new(o, "val_top5", number(p->val_top5));
+    if (!isnan(p->val_dice)) json_object_set_new(o, "val_dice", number(p->val_dice));
   }
   size_t n = json_dumpb(o, line, sizeof line - 2, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
   json_decref(o);

@@ -46,3 +46,84 @@ double ebb_metrics_top5(const ebb_metrics *m)
 {
   return share((double)m->correct5, m);
 }
+
+/* ---- label maps --------------------------------------------------------------------------------------------------- */
+static int predicted_class(const ebb_real *scores, int channels)
+{
+  int best = 0;
+  if (channels == 1) return scores[0] > 0;
+  for (int k = 1; k < channels; k++)
+    if (scores[k] > scores[best]) best = k;
+  return best;
+}
+
+static void close_volume(ebb_metrics *m)
+{
+  for (int k = 0; k < m->classes; k++) {
+    uint64_t sizes = m->predicted[k] + m->labelled[k];
+    if (sizes) {
+      m->dice_sum[k] += 2 * (double)m->both[k] / (double)sizes;
+      m->dice_count[k]++;
+    }
+    m->both[k] = m->predicted[k] = m->labelled[k] = 0;
+  }
+}
+
+static void add_site(ebb_metrics *m, int label, int class)
+{
+  m->predicted[class]++;
+  m->labelled[label]++;
+  m->both[class] += class == label;
+  m->confusion[label][class]++;
+}
+
+void ebb_metrics_add_maps(ebb_metrics *m, ebb_view y, const int32_t *labels, const uint32_t *index)
+{
+  size_t sites = ebb_sites(y.s) / (size_t)(y.s.n ? y.s.n : 1);
+  int    classes = y.s.c == 1 ? 2 : y.s.c;
+  if (classes > EBB_METRIC_CLASSES) return;
+  for (size_t n = 0; n < (size_t)y.s.n; n++) {
+    if (m->classes && index[n] != m->volume) close_volume(m);
+    m->classes = classes;
+    m->volume = index[n];
+    for (size_t i = n * sites; i < (n + 1) * sites; i++)
+      if (labels[i] >= 0 && labels[i] < classes) add_site(m, labels[i], predicted_class(ebb_reals(y) + i * (size_t)y.stride, y.s.c));
+  }
+}
+
+void ebb_metrics_finish(ebb_metrics *m)
+{
+  close_volume(m);
+}
+
+double ebb_metrics_dice(const ebb_metrics *m, int class)
+{
+  return m->dice_count[class] ? m->dice_sum[class] / (double)m->dice_count[class] : NAN;
+}
+
+double ebb_metrics_iou(const ebb_metrics *m, int class)
+{
+  uint64_t label = 0, prediction = 0, both = m->confusion[class][class];
+  for (int k = 0; k < m->classes; k++) {
+    label += m->confusion[class][k];
+    prediction += m->confusion[k][class];
+  }
+  return label + prediction ? (double)both / (double)(label + prediction - both) : NAN;
+}
+
+double ebb_metrics_mean_dice(const ebb_metrics *m)
+{
+  double sum = 0;
+  int    count = 0;
+  for (int k = 1; k < m->classes; k++) {
+    if (!m->dice_count[k]) continue;
+    sum += ebb_metrics_dice(m, k);
+    count++;
+  }
+  return count ? sum / count : NAN;
+}
+
+double ebb_metrics_score(const ebb_metrics *m)
+{
+  return m->classes ? ebb_metrics_mean_dice(m) : ebb_metrics_accuracy(m);
+}

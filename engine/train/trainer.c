@@ -189,11 +189,15 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
   EBB_TRY(source->ops->seek(source, 0, 0));
   for (;;) {
     EBB_TRY(next_batch(t, source, &batch));
-    if (batch.x.s.n == 0) return check_range(t);
+    if (batch.x.s.n == 0) {
+      ebb_metrics_finish(m);
+      return check_range(t);
+    }
     r->pass = EBB_EVAL;
     ebb_forward(r, t->model, batch.x, &y);
     double loss = ebb_loss_eval(&t->loss, r, y, batch.labels, 1, NULL);
     ebb_metrics_add(m, y, batch.labels, loss);
+    if (ebb_sites(t->model->out) > 1) ebb_metrics_add_maps(m, y, batch.labels, batch.index);
     ebb_release(r);
   }
 }

@@ -43,8 +43,10 @@ typedef struct ebb_progress {  /* what is logged and shown                */
   double   lr, loss, accuracy; /* loss and accuracy of the batches since the last report */
   double   grad_norm;          /* of the last step, before clipping       */
   double   step_seconds;       /* mean since the last report              */
-  bool     validated;          /* the next three are new                  */
+  bool     validated;          /* what follows is new                     */
   double   val_loss, val_accuracy, val_top5;
+  double   val_dice;           /* mean over classes from 1 on; NaN: no label maps */
+  double   score;              /* what the best checkpoint is best by     */
 } ebb_progress;
 
 typedef struct ebb_trainer {
@@ -61,7 +63,7 @@ typedef struct ebb_trainer {
   uint32_t          epoch;
   uint64_t          cursor;    /* samples of this epoch done              */
   uint64_t          steps;     /* in the whole run                        */
-  double            best;      /* validation accuracy of the best epoch so far, -1: none */
+  double            best;      /* validation score (metrics.h) of the best epoch so far, -1: none */
 } ebb_trainer;
 
 /* Plans, checks the plan against the memory there is, takes the regions, draws initial weights. `x` is a full
@@ -87,7 +89,7 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
 
 /* The whole run: from where the trainer stands to `steps`, validating (val may be NULL) at the end of each epoch,
  * logging to FOLDER/log.csv and FOLDER/log.jsonl, saving FOLDER/checkpoint_last.h5 each epoch (and every save_every steps),
- * and after each validation of the highest accuracy so far FOLDER/checkpoint_best.h5. `report` (may be NULL) is called every log_every steps and after each validation. `*stop` is
+ * and after each validation of the highest score so far FOLDER/checkpoint_best.h5. `report` (may be NULL) is called every log_every steps and after each validation. `*stop` is
  * looked at after each step: if set, saves and returns EBB_OK with t->step < t->steps. */
 typedef struct ebb_fit {
   ebb_source *train, *val;

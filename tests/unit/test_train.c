@@ -792,6 +792,52 @@ static void state_after_a_step(ebb_real *state, const ebb_model *m, ebb_policy p
   s.base.ops->close(&s.base);
 }
 
+/* ---- metrics of label maps ------------------------------------------------------------------------------------------ */
+/* Two volumes, the first in two pieces; predictions are the largest of three scores. */
+START_TEST(dice_is_the_mean_of_the_volumes)
+{
+  static const int32_t labels[3][4] = {{1, 1, 0, -1}, {0, 0, 1, 0}, {0, 2, 0, 0}};
+  static const int     said[3][4] = {{1, 0, 0, 1}, {1, 0, 1, 0}, {0, 0, 0, 0}};
+  const uint32_t       index[] = {4, 4, 7};
+  ebb_real             y[3 * 4 * 3] = {0};
+  ebb_metrics          m = {0};
+  for (int i = 0; i < 12; i++) y[3 * i + said[i / 4][i % 4]] = 1;
+  ebb_shape s = {.rank = 2, .n = 2, .d = 1, .h = 2, .w = 2, .c = 3};
+  ebb_metrics_add_maps(&m, ebb_view_of(y, s), labels[0], index);
+  s.n = 1;
+  ebb_metrics_add_maps(&m, ebb_view_of(y + 24, s), labels[2], index + 2);
+  ebb_metrics_finish(&m);
+  /* volume 4: label 1 at three sites, predicted at three, both at two; volume 7: no class 1 at all, class 2 missed */
+  ck_assert_double_eq_tol(ebb_metrics_dice(&m, 1), 4.0 / 6, 1e-15);
+  ck_assert_double_eq_tol(ebb_metrics_dice(&m, 2), 0, 1e-15);
+  ck_assert_double_eq_tol(ebb_metrics_dice(&m, 0), 0.5 * (6.0 / 8 + 6.0 / 7), 1e-15);
+  ck_assert_double_eq_tol(ebb_metrics_mean_dice(&m), 1.0 / 3, 1e-15);
+  ck_assert_double_eq_tol(ebb_metrics_iou(&m, 1), 2.0 / 4, 1e-15);
+  ck_assert_uint_eq(m.confusion[2][0], 1);
+  ck_assert_uint_eq(m.confusion[1][0], 1);
+  ck_assert(ebb_metrics_score(&m) == ebb_metrics_mean_dice(&m));
+}
+END_TEST
+
+START_TEST(classes_that_are_nowhere_are_left_out)
+{
+  const int32_t  labels[] = {0, 0, 1, 1};
+  const uint32_t index[] = {0};
+  ebb_real       y[4] = {-1, 2, 3, -4};
+  ebb_metrics    m = {0};
+  ebb_metrics_add_maps(&m, ebb_view_of(y, (ebb_shape){.rank = 1, .n = 1, .d = 1, .h = 1, .w = 4, .c = 1}), labels, index);
+  ebb_metrics_finish(&m);
+  ck_assert_int_eq(m.classes, 2); /* one channel tells two apart */
+  ck_assert_double_eq_tol(ebb_metrics_dice(&m, 1), 0.5, 1e-15);
+  ebb_real    three[3] = {1, 0, 0};
+  ebb_metrics k = {0};
+  ebb_metrics_add_maps(&k, ebb_view_of(three, (ebb_shape){.rank = 1, .n = 1, .d = 1, .h = 1, .w = 1, .c = 3}), labels, index);
+  ebb_metrics_finish(&k);
+  ck_assert(isnan(ebb_metrics_dice(&k, 1)) && isnan(ebb_metrics_iou(&k, 2)) && isnan(ebb_metrics_mean_dice(&k)));
+  ck_assert(ebb_metrics_dice(&k, 0) == 1);
+}
+END_TEST
+
 /* ---- the loop of ebb.h -------------------------------------------------------------------------------------------- */
 static ebb_status loop_of_ebb_h(ebb_workspace *work, const ebb_model *m, const ebb_train_options *train, ebb_source *source)
 {
@@ -1562,6 +1608,8 @@ static TCase *steps_case(void)
   TCase *c = tcase_create("steps");
   tcase_add_test(c, accumulated_batches_are_one_larger_batch);
   tcase_add_test(c, training_learns_and_epochs_turn);
+  tcase_add_test(c, dice_is_the_mean_of_the_volumes);
+  tcase_add_test(c, classes_that_are_nowhere_are_left_out);
   tcase_add_test(c, the_loop_of_ebb_h_is_the_trainers);
   tcase_add_test(c, running_statistics_move_once_a_step);
   tcase_add_test(c, an_evaluation_changes_nothing);
