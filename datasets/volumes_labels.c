@@ -52,36 +52,33 @@ void ebb_census_add(ebb_census *c, double value, const ebb_volume *v, uint64_t s
   c->site[c->count++] = site;
 }
 
-/* Values in rising order, each with its number: "0 (94.7 %), 1 (2.8 %), 2 (2.5 %)". */
+/* The place of the smallest value above `last`; -1: there is none. */
+static int next_value(const ebb_census *c, double last)
+{
+  int next = -1;
+  for (int i = 0; i < c->count; i++)
+    if (c->value[i] > last && (next < 0 || c->value[i] < c->value[next])) next = i;
+  return next;
+}
+
+/* Values in rising order, each with its share: "0 (95 %), 1 (2.7 %), 2 (2.5 %)". */
 static const char *histogram(const ebb_census *c, ebb_pool *pool)
 {
-  double last = -INFINITY, total = 0;
+  double total = 0;
   const char *text = "";
   for (int i = 0; i < c->count; i++) total += (double)c->times[i];
-  for (int k = 0; k < c->count; k++) {
-    int next = -1;
-    for (int i = 0; i < c->count; i++)
-      if (c->value[i] > last && (next < 0 || c->value[i] < c->value[next])) next = i;
-    if (next < 0) break;
-    last = c->value[next];
-    text = ebb_pool_text(pool, "%s%s%.10g (%.2g %%)", text, k ? ", " : "", last, 100 * (double)c->times[next] / total);
-  }
+  for (int i = next_value(c, -INFINITY); i >= 0; i = next_value(c, c->value[i]))
+    text = ebb_pool_text(pool, "%s%s%.10g (%.2g %%)", text, *text ? ", " : "", c->value[i], 100 * (double)c->times[i] / total);
   return c->more ? ebb_pool_text(pool, "%s and more", text) : text;
 }
 
-/* "0:0,1:1,4:2": the values that can be labels, numbered in rising order. */
+/* "0:0,1:1,4:2": the values numbered in rising order. */
 static const char *map_to_write(const ebb_census *c, ebb_pool *pool)
 {
-  double last = -INFINITY;
   const char *text = "";
-  for (int k = 0; k < c->count; k++) {
-    int next = -1;
-    for (int i = 0; i < c->count; i++)
-      if (c->value[i] > last && (next < 0 || c->value[i] < c->value[next])) next = i;
-    if (next < 0) break;
-    last = c->value[next];
-    text = ebb_pool_text(pool, "%s%s%.0f:%d", text, k ? "," : "", last, k);
-  }
+  int class = 0;
+  for (int i = next_value(c, -INFINITY); i >= 0; i = next_value(c, c->value[i]))
+    text = ebb_pool_text(pool, "%s%s%.0f:%d", text, *text ? "," : "", c->value[i], class++);
   return text;
 }
 
