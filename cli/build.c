@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/threads.h"
+#include "train/checkpoint.h"
 
 enum { CLASSES_WITHOUT_DATA = 10 };
 
@@ -74,6 +75,16 @@ int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
   int code = work(flags, &c, words);
   ebb_config_clear(&c);
   return code;
+}
+
+ebb_status ebb_build_from_checkpoint(ebb_config *c, const char *path, char *const *overrides, int count)
+{
+  ebb_pool    pool = {0};
+  const char *text;
+  ebb_status  status = ebb_checkpoint_config(path, &text, &pool);
+  if (status == EBB_OK) status = ebb_config_parse(c, path, text, overrides, count);
+  ebb_pool_clear(&pool);
+  return status;
 }
 
 ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, int classes)

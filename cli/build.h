@@ -8,6 +8,9 @@
 int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
                           int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words));
 
+/* The configuration in a checkpoint, with overrides. */
+ebb_status ebb_build_from_checkpoint(ebb_config *c, const char *path, char *const *overrides, int count);
+
 /* What a network is built for: one sample, classes, and the bytes that the sources of batches take in a training. */
 typedef struct ebb_input {
   ebb_shape shape;

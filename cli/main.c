@@ -13,8 +13,8 @@
 #include "version.h"
 
 static const ebb_verb *const verbs[] = {
-  &ebb_verb_train, &ebb_verb_eval,    &ebb_verb_plan,   &ebb_verb_profile, &ebb_verb_audit,
-  &ebb_verb_check, &ebb_verb_convert, &ebb_verb_layers, &ebb_verb_models,
+  &ebb_verb_train, &ebb_verb_eval,  &ebb_verb_predict, &ebb_verb_plan,   &ebb_verb_profile,
+  &ebb_verb_audit, &ebb_verb_check, &ebb_verb_convert, &ebb_verb_layers, &ebb_verb_models,
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
@@ -23,7 +23,7 @@ enum { VERBS = sizeof verbs / sizeof *verbs };
 static const ebb_option flag_table[] = {
   {"json",    EBB_OPTION_BOOL,   AT(json),    "false", "",        "print one JSON document instead of text", NULL, 0, 0},
   {"resume",  EBB_OPTION_BOOL,   AT(resume),  "false", "",        "go on from out/checkpoint_last.h5, to the same bytes as an uninterrupted run", NULL, 0, 0},
-  {"force",   EBB_OPTION_BOOL,   AT(force),   "false", "",        "begin anew in a folder that holds a run, and replace it", NULL, 0, 0},
+  {"force",   EBB_OPTION_BOOL,   AT(force),   "false", "",        "replace what is there already", NULL, 0, 0},
   {"quiet",   EBB_OPTION_BOOL,   AT(quiet),   "false", "",        "no progress", NULL, 0, 0},
   {"split",   EBB_OPTION_CHOICE, AT(split),   "val",   "",        "the set to evaluate on", "val|train", 0, 0},
   {"steps",   EBB_OPTION_INT,    AT(steps),   "5",     "steps",   "measured training steps", NULL, 1, 1000000},

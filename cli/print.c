@@ -1,6 +1,7 @@
 /* print.c -- see print.h. */
 #include "print.h"
 
+#include <math.h>
 #include <stdio.h>
 
 int ebb_print_json(json_t *document)
@@ -29,4 +30,9 @@ json_t *ebb_json_shape(ebb_shape s)
   int     sizes[] = {s.d, s.h, s.w, s.c};
   for (int i = 3 - s.rank; i < 4; i++) json_array_append_new(list, json_integer(sizes[i]));
   return list;
+}
+
+json_t *ebb_json_number(double v)
+{
+  return isfinite(v) ? json_real(v) : json_null();
 }

@@ -13,3 +13,6 @@ char *ebb_print_bytes(char text[EBB_BYTES_TEXT], size_t bytes);
 
 /* [32, 32, 3]: as data.shape has it, spatial sizes and then channels. */
 json_t *ebb_json_shape(ebb_shape s);
+
+/* A number; null where it is none. */
+json_t *ebb_json_number(double v);

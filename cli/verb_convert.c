@@ -10,7 +10,8 @@ typedef struct format {
   ebb_status (*convert)(const char *out, const char *const *in, int count);
 } format;
 
-static const format formats[] = {{"idx", ebb_convert_idx}, {"cifar", ebb_convert_cifar}};
+static const format formats[] = {
+    {"idx", ebb_convert_idx}, {"cifar", ebb_convert_cifar}, {"nifti", ebb_convert_nifti}, {"png", ebb_convert_png}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 static int unknown_format(const char *word)
@@ -37,8 +38,10 @@ static int run(const ebb_flags *flags, ebb_words words)
 }
 
 const ebb_verb ebb_verb_convert = {
-  .name = "convert", .arguments = "idx|cifar IN... OUT.h5", .summary = "Converts data of other formats to HDF5",
+  .name = "convert", .arguments = "FORMAT IN... OUT", .summary = "Converts idx, cifar, nifti, png to HDF5",
   .text = "idx: IMAGES LABELS [TEST-IMAGES TEST-LABELS] of MNIST and its kin, plain or .gz. "
-          "cifar: the files of the binary version, data_batch_1.bin ... test_batch.bin.",
+          "cifar: the files of the binary version, data_batch_1.bin ... test_batch.bin. "
+          "nifti, png: IMAGE [LABEL] OUT.h5, or the folders of images and labels, paired by name, and a folder for one file each (or FILE.h5 for "
+          "one stack of equal sizes).",
   .flags = "", .sections = "", .least = 3, .run = run,
 };

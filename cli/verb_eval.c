@@ -1,22 +1,12 @@
 /* verb_eval.c -- `ebb eval`: a checkpoint's network on a set, with running statistics. */
-#include <math.h>
 #include <stdio.h>
 
 #include "base/threads.h"
 #include "build.h"
 #include "print.h"
+#include "scores.h"
 #include "train/checkpoint.h"
 #include "verb.h"
-
-static ebb_status load_config(ebb_config *c, const char *path, ebb_words overrides)
-{
-  ebb_pool    pool = {0};
-  const char *text;
-  ebb_status  status = ebb_checkpoint_config(path, &text, &pool);
-  if (status == EBB_OK) status = ebb_config_parse(c, path, text, overrides.at, overrides.count);
-  ebb_pool_clear(&pool);
-  return status;
-}
 
 /* Only the set that is asked for is opened where it stands in a file of its own. */
 static ebb_status open_data(ebb_data **data, const ebb_config *c, ebb_split split)
@@ -51,80 +41,67 @@ static ebb_status evaluate(ebb_metrics *m, const char *path, const ebb_config *c
   return status;
 }
 
-static ebb_status measure(ebb_metrics *m, const char **name, ebb_config *c, const char *path, ebb_split split)
+static ebb_status measure_classes(ebb_metrics *m, const char *path, const ebb_config *c, ebb_data *data, ebb_split split)
+{
+  ebb_model  model;
+  EBB_TRY(ebb_build_model(&model, c, data->shape, c->data.classes ? c->data.classes : data->classes));
+  ebb_status status = ebb_build_fits(&model, data);
+  if (status == EBB_OK) status = evaluate(m, path, c, &model, data, split);
+  ebb_model_destroy(&model);
+  return status;
+}
+
+/* What is measured of a set. */
+typedef struct result {
+  const char *name;      /* of the set                                        */
+  bool        maps;      /* labels at every site: scores, else metrics        */
+  ebb_metrics metrics;
+  ebb_scores  scores;
+} result;
+
+static ebb_status measure(result *r, ebb_config *c, const char *path, const ebb_flags *flags)
 {
   ebb_data *data;
-  ebb_model model;
+  ebb_split split = flags->split == 0 ? EBB_VAL_SET : EBB_TRAIN_SET;
   EBB_TRY(open_data(&data, c, split));
-  ebb_status status = ebb_build_model(&model, c, data->shape, c->data.classes ? c->data.classes : data->classes);
-  if (status == EBB_OK) {
-    *name = ebb_pool_text(&c->pool, "%s", data->name[split]);
-    status = ebb_build_fits(&model, data);
-    if (status == EBB_OK) status = evaluate(m, path, c, &model, data, split);
-    ebb_model_destroy(&model);
-  }
+  r->maps = data->maps;
+  r->name = ebb_pool_text(&c->pool, "%s", data->name[split]);
+  ebb_status status = r->maps ? ebb_scores_measure(&r->scores, path, c, data, split, flags->quiet || flags->json)
+                              : measure_classes(&r->metrics, path, c, data, split);
   ebb_data_close(data);
   return status;
 }
 
-static json_t *number(double v)
+static int print_classes(const result *r, bool json)
 {
-  return isfinite(v) ? json_real(v) : json_null();
-}
-
-static json_t *maps_json(const ebb_metrics *m)
-{
-  json_t *dice = json_array(), *iou = json_array(), *confusion = json_array();
-  for (int k = 0; k < m->classes; k++) {
-    json_t *row = json_array();
-    json_array_append_new(dice, number(ebb_metrics_dice(m, k)));
-    json_array_append_new(iou, number(ebb_metrics_iou(m, k)));
-    for (int j = 0; j < m->classes; j++) json_array_append_new(row, json_integer((json_int_t)m->confusion[k][j]));
-    json_array_append_new(confusion, row);
-  }
-  return json_pack("{s:o, s:o, s:o, s:o, s:o}", "accuracy", number(ebb_metrics_accuracy(m)), "dice", dice, "iou", iou, "mean_dice",
-                   number(ebb_metrics_mean_dice(m)), "confusion", confusion);
-}
-
-static void print_maps(const ebb_metrics *m)
-{
-  printf("%-8s %10s %10s\n", "class", "Dice", "IoU");
-  for (int k = 0; k < m->classes; k++) printf("%-8d %10.4f %10.4f\n", k, ebb_metrics_dice(m, k), ebb_metrics_iou(m, k));
-  printf("mean Dice of classes 1 to %d: %.4f (Dice of each volume, then their mean; IoU of all sites together)\n", m->classes - 1,
-         ebb_metrics_mean_dice(m));
-}
-
-static int print(const ebb_metrics *m, const char *name, bool json)
-{
-  double  top1 = ebb_metrics_accuracy(m), top5 = ebb_metrics_top5(m);
-  json_t *metrics = m->classes ? maps_json(m) : json_pack("{s:o, s:o}", "accuracy", number(top1), "top5", number(top5));
+  const ebb_metrics *m = &r->metrics;
+  double             top1 = ebb_metrics_accuracy(m), top5 = ebb_metrics_top5(m);
   if (json)
-    return ebb_print_json(json_pack("{s:o, s:o, s:I, s:s}", "loss", number(ebb_metrics_loss(m)), "metrics", metrics, "samples",
-                                    (json_int_t)m->samples, "data", name));
-  json_decref(metrics);
-  printf("%s: %llu %s\nloss      %.5f\naccuracy  %.2f %%\n", name, (unsigned long long)m->samples, m->classes ? "sites" : "samples",
-         ebb_metrics_loss(m), 100 * top1);
-  if (m->classes) print_maps(m);
-  else printf("top 5     %.2f %%\n", 100 * top5);
+    return ebb_print_json(json_pack("{s:o, s:{s:o, s:o}, s:I, s:s}", "loss", ebb_json_number(ebb_metrics_loss(m)), "metrics", "accuracy",
+                                    ebb_json_number(top1), "top5", ebb_json_number(top5), "samples", (json_int_t)m->samples, "data", r->name));
+  printf("%s: %llu samples\nloss      %.5f\naccuracy  %.2f %%\ntop 5     %.2f %%\n", r->name, (unsigned long long)m->samples, ebb_metrics_loss(m),
+         100 * top1, 100 * top5);
   return EBB_OK;
 }
 
 static int run(const ebb_flags *flags, ebb_words words)
 {
-  ebb_config  c;
-  ebb_metrics m = {0};
-  const char *name = "";
-  ebb_status  status = load_config(&c, words.at[0], (ebb_words){words.at + 1, words.count - 1});
+  ebb_config c;
+  result     r = {.name = ""};
+  ebb_status status = ebb_build_from_checkpoint(&c, words.at[0], words.at + 1, words.count - 1);
   if (status != EBB_OK) return ebb_verb_failed(status);
   ebb_threads_set(c.train.threads);
-  status = measure(&m, &name, &c, words.at[0], flags->split == 0 ? EBB_VAL_SET : EBB_TRAIN_SET);
-  int code = status == EBB_OK ? print(&m, name, flags->json) : ebb_verb_failed(status);
+  status = measure(&r, &c, words.at[0], flags);
+  int code = status != EBB_OK ? ebb_verb_failed(status)
+             : r.maps         ? ebb_scores_print(&r.scores, r.name, flags->json)
+                              : print_classes(&r, flags->json);
   ebb_config_clear(&c);
   return code;
 }
 
 const ebb_verb ebb_verb_eval = {
   .name = "eval", .arguments = "CHECKPOINT.h5 [key=value ...]", .summary = "Measures a trained network on a set",
-  .text = "The checkpoint holds the whole configuration; words change it, such as data.val=other.h5.",
-  .flags = "json split", .sections = "data train run", .least = 1, .run = run,
+  .text = "The checkpoint holds the whole configuration; words change it, such as data.val=other.h5. "
+          "Label maps are predicted as `ebb predict` does: Dice, IoU, and distances of surfaces in mm where element_size_um is given.",
+  .flags = "json split quiet", .sections = "data train run predict", .least = 1, .run = run,
 };

@@ -293,20 +293,34 @@ void ebb_data_close(ebb_data *data)
   ebb_pool_clear(&pool);
 }
 
-/* ---- a shape without data -------------------------------------------------------------------------------------- */
-ebb_status ebb_data_shape_read(ebb_shape *shape, const char *text)
+/* ---- sizes as text --------------------------------------------------------------------------------------------- */
+/* "40x56x40" -> at most `most` numbers from `least` up; how many, or -1 if the text is anything else. */
+static int read_sizes(int *size, int most, int least, const char *text)
 {
-  int size[4], count = 0, length = 0, used = 0;
-  bool good = true;
-  while (good && count < 4) {
-    good = sscanf(text + length, "%9d%n", &size[count], &used) == 1 && size[count] > 0;
-    if (!good) break;
+  int count = 0, length = 0, used = 0;
+  for (;;) {
+    if (count == most || sscanf(text + length, "%9d%n", &size[count], &used) != 1 || size[count] < least) return -1;
     length += used;
     count++;
-    if (text[length] != 'x') break;
-    length++;
+    if (!text[length]) return count;
+    if (text[length++] != 'x') return -1;
   }
-  if (!good || count < 2 || text[length])
+}
+
+ebb_status ebb_data_sizes_read(int size[3], const char *text, int rank, int least, const char *option)
+{
+  int found[3];
+  if (read_sizes(found, 3, least, text) != rank)
+    return ebb_fail(EBB_CONFIG, "%s: expected %d sizes of at least %d for %d-D data, such as %s, found \"%s\"", option, rank, least, rank,
+                    rank == 3 ? "64x64x64" : rank == 2 ? "128x128" : "512", text);
+  for (int i = 0; i < 3; i++) size[i] = i < 3 - rank ? least : found[i - (3 - rank)];
+  return EBB_OK;
+}
+
+ebb_status ebb_data_shape_read(ebb_shape *shape, const char *text)
+{
+  int size[4], count = read_sizes(size, 4, 1, text);
+  if (count < 2)
     return ebb_fail(EBB_CONFIG,
                     "data.shape: expected one to three spatial sizes, then channels, found \"%s\""
                     "\nhint: 32x32x3 for colour images, 28x28x1 for grey ones, 64x64x64x1 for volumes",

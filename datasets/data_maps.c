@@ -1,32 +1,15 @@
 /* data_maps.c -- opens sets whose labels are maps: volumes are found and read once, patches get their size; see data.h. */
-#include <stdio.h>
 #include <string.h>
 
 #include "datasets/data.h"
 #include "datasets/holdout.h"
 
 /* ---- the patch ---------------------------------------------------------------------------------------------------- */
-static ebb_status read_patch(int patch[3], const char *text, int rank)
-{
-  int size[4], count = 0, used = 0, length = 0;
-  while (count < 4 && sscanf(text + length, "%9d%n", &size[count], &used) == 1 && size[count] > 0) {
-    length += used;
-    count++;
-    if (text[length] != 'x') break;
-    length++;
-  }
-  if (count != rank || text[length])
-    return ebb_fail(EBB_CONFIG, "data.patch: expected %d sizes for %d-D data, such as %s, found \"%s\"", rank, rank,
-                    rank == 3 ? "64x64x64" : rank == 2 ? "128x128" : "512", text);
-  for (int i = 0; i < 3; i++) patch[i] = i < 3 - rank ? 1 : size[i - (3 - rank)];
-  return EBB_OK;
-}
-
 static ebb_status settle_patch(ebb_data_parts *p, ebb_patch_set *s)
 {
   int larger = 0;
   memcpy(s->patch, s->volumes.largest, sizeof s->patch);
-  if (*p->options.patch) EBB_TRY(read_patch(s->patch, p->options.patch, s->volumes.rank));
+  if (*p->options.patch) EBB_TRY(ebb_data_sizes_read(s->patch, p->options.patch, s->volumes.rank, 1, "data.patch"));
   else ebb_note(&p->notes, "patches of %dx%dx%d, the largest sample's (data.patch overrides)", s->patch[0], s->patch[1], s->patch[2]);
   for (int i = 0; i < s->volumes.count; i++)
     for (int k = 0; k < 3; k++)
@@ -104,6 +87,8 @@ static ebb_status open_val(ebb_data_parts *p)
 
 ebb_status ebb_data_open_maps(ebb_data_parts *p)
 {
+  p->shown.mean = p->options.mean;
+  p->shown.std = p->options.std;
   if (*p->options.train) EBB_TRY(open_train(p));
   return *p->options.val ? open_val(p) : EBB_OK;
 }

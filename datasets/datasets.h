@@ -46,7 +46,7 @@ typedef enum ebb_split { EBB_TRAIN_SET, EBB_VAL_SET, EBB_SPLITS } ebb_split;
 typedef struct ebb_data {
   ebb_shape   shape;               /* of one sample: n = 1                                            */
   int         classes;
-  bool        maps;                /* a label at every site: samples are patches, mean and std are each volume's own */
+  bool        maps;                /* a label at every site: samples are patches, mean and std are each volume's own unless given */
   const char *label_map;           /* in use, as an option is written; "" if a value is its class         */
   ebb_numbers mean, std;           /* in use: given or measured; keep them in a checkpoint, and give them back
                                       as options to evaluate with the numbers of the training             */
@@ -81,6 +81,10 @@ size_t ebb_data_batch_bytes(ebb_shape batch, size_t labels);
 /* "32x32x3", "64x64x64x1", "128x2" -> a shape of rank 2, 3, 1 with n = 1. EBB_CONFIG if it is none. */
 ebb_status ebb_data_shape_read(ebb_shape *shape, const char *text);
 
+/* "64x64x64" -> D H W, as many sizes as the data has dimensions, each at least `least`, which also stands for the dimensions that
+ * are not there. EBB_CONFIG in the name of the option. */
+ebb_status ebb_data_sizes_read(int size[3], const char *text, int rank, int least, const char *option);
+
 /* What a file holds and what training on it would trip over, as text and as JSON (either may be NULL; the caller
  * owns the reference of *report). Of the options, raw, label, axes, classes and window count; `batch` is for the
  * estimate of memory. Returns EBB_OK if nothing stands in the way of training, else the status of the first trouble,
@@ -96,3 +100,10 @@ ebb_status ebb_convert_idx(const char *out, const char *const *in, int count);
 /* in: the files of "CIFAR-10/100 binary version": data_batch_1.bin ... and test_batch.bin, or train.bin and test.bin.
  * Files whose name begins with "test" become /test. CIFAR-100's coarse labels go to `coarse_labels`. */
 ebb_status ebb_convert_cifar(const char *out, const char *const *in, int count);
+
+/* in: IMAGE [LABEL], or two folders of files of the same names: see convert_pairs.h. NIfTI (.nii, .nii.gz), 2-D to 4-D: axes (channels,) z, y,
+ * x, values scaled as the header says, element_size_um from its spacing; image and label must be on one grid. */
+ebb_status ebb_convert_nifti(const char *out, const char *const *in, int count);
+
+/* The same of PNG: images grey or colour, 8 or 16 bit, without alpha; labels are the numbers of grey or palette. */
+ebb_status ebb_convert_png(const char *out, const char *const *in, int count);

@@ -35,6 +35,7 @@ static void init_once(void)
                                       "HDF5_DRIVER_CONFIG", "HDF5_VOL_CONNECTOR",  "HDF5_EXTFILE_PREFIX",
                                       "HDF5_VDS_PREFIX",    "HDF5_EXT_PREFIX"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) unsetenv(names[i]);
+  H5dont_atexit(); /* on exit, libhdf5 crashes over files that a full disk kept it from closing */
   H5open();
   H5PLset_loading_state(0);
 }
@@ -311,7 +312,10 @@ static bool describe_storage(ebb_h5_dataset *d, hid_t dataset, ebb_pool *pool)
 static void describe(ebb_h5_dataset *d, hid_t dataset, ebb_pool *pool)
 {
   d->type = NULL;
-  if (describe_storage(d, dataset, pool) && !d->trouble) d->axes = ebb_h5_axes(&d->axes_from, dataset, d->rank, pool);
+  if (describe_storage(d, dataset, pool) && !d->trouble) {
+    d->axes = ebb_h5_axes(&d->axes_from, dataset, d->rank, pool);
+    ebb_h5_element_size(d->element_um, dataset);
+  }
   if (!d->type) d->type = "";
 }
 

@@ -3,6 +3,7 @@
 #include "datasets/hdf5_axes.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -133,4 +134,18 @@ const char *ebb_h5_axes(const char **from, hid_t dataset, int rank, ebb_pool *po
       return ebb_pool_text(pool, "%.*s", rank, letters);
     }
   return NULL;
+}
+
+void ebb_h5_element_size(double um[3], hid_t dataset)
+{
+  double value[3] = {0};
+  memset(um, 0, 3 * sizeof *um);
+  if (H5Aexists(dataset, "element_size_um") <= 0) return;
+  hid_t attribute = H5Aopen(dataset, "element_size_um", H5P_DEFAULT);
+  if (attribute < 0) return;
+  hssize_t n = points(attribute);
+  if ((n == 2 || n == 3) && H5Aread(attribute, H5T_NATIVE_DOUBLE, value) >= 0)
+    for (int i = 0; i < n; i++)
+      if (value[i] > 0 && isfinite(value[i])) um[3 - n + i] = value[i];
+  H5Aclose(attribute);
 }

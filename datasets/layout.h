@@ -21,6 +21,10 @@ bool ebb_layout_has(const ebb_h5 *f, ebb_split split, ebb_pool *pool);
 ebb_status ebb_layout_find(const ebb_h5_dataset **images, const ebb_h5_dataset **labels, ebb_notes *notes,
                            const ebb_h5 *f, const char *group, ebb_split split, const char *raw, const char *label);
 
+/* The same where labels need not be there: then *labels is NULL. */
+ebb_status ebb_layout_find_images(const ebb_h5_dataset **images, const ebb_h5_dataset **labels, ebb_notes *notes,
+                                  const ebb_h5 *f, const char *group, ebb_split split, const char *raw, const char *label);
+
 /* The axes: as `wanted` ("nchw") where given, else as the attributes say, else by the sizes. */
 ebb_status ebb_layout_axes(ebb_axes *axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *images,
                            const char *wanted);

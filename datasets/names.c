@@ -188,13 +188,14 @@ static ebb_status find_images(const ebb_h5_dataset **images, ebb_notes *notes, c
   return EBB_OK;
 }
 
+/* NULL if there are none. */
 static ebb_status find_labels(const ebb_h5_dataset **labels, ebb_notes *notes, const ebb_h5 *f, const scope *s)
 {
-  for (int t = 0; tables[s->split][t]; t++) {
+  *labels = NULL;
+  for (int t = 0; tables[s->split][t] && !*labels; t++)
     EBB_TRY(find_named(labels, f, s, notes->pool, tables[s->split][t]->labels, "labels", "label"));
-    if (*labels) return ebb_note(notes, "%s:%s: labels, by its name", ebb_h5_path(f), (*labels)->path), EBB_OK;
-  }
-  return refuse_missing(f, notes->pool, "a dataset of labels", "label");
+  if (*labels) ebb_note(notes, "%s:%s: labels, by its name", ebb_h5_path(f), (*labels)->path);
+  return EBB_OK;
 }
 
 static ebb_status find_scope(scope *s, const ebb_h5 *f, ebb_pool *pool, const char *group, ebb_split split)
@@ -212,11 +213,18 @@ static ebb_status find_scope(scope *s, const ebb_h5 *f, ebb_pool *pool, const ch
                   ebb_h5_path(f), s->group, all_of(f, pool));
 }
 
-ebb_status ebb_layout_find(const ebb_h5_dataset **images, const ebb_h5_dataset **labels, ebb_notes *notes,
-                           const ebb_h5 *f, const char *group, ebb_split split, const char *raw, const char *label)
+ebb_status ebb_layout_find_images(const ebb_h5_dataset **images, const ebb_h5_dataset **labels, ebb_notes *notes,
+                                  const ebb_h5 *f, const char *group, ebb_split split, const char *raw, const char *label)
 {
   scope s;
   EBB_TRY(find_scope(&s, f, notes->pool, group, split));
   EBB_TRY(*raw ? find_wanted(images, f, &s, notes->pool, raw, "raw") : find_images(images, notes, f, &s));
   return *label ? find_wanted(labels, f, &s, notes->pool, label, "label") : find_labels(labels, notes, f, &s);
+}
+
+ebb_status ebb_layout_find(const ebb_h5_dataset **images, const ebb_h5_dataset **labels, ebb_notes *notes,
+                           const ebb_h5 *f, const char *group, ebb_split split, const char *raw, const char *label)
+{
+  EBB_TRY(ebb_layout_find_images(images, labels, notes, f, group, split, raw, label));
+  return *labels ? EBB_OK : refuse_missing(f, notes->pool, "a dataset of labels", "label");
 }

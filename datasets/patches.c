@@ -4,25 +4,18 @@
  * Training: patch i of an epoch comes from volume i mod N of a shuffled round; a third (data.foreground) is centred on a site
  * of the foreground, the others lie anywhere. All of it follows from (seed, epoch, i). Evaluation: tiles cover each volume in
  * the set's order; where tiles overlap, each label counts in one of them, and elsewhere is -1, as beyond the border. */
-#include <string.h>
-
 #include "base/rng.h"
 #include "datasets/ahead.h"
 #include "datasets/data.h"
 #include "datasets/patches.h"
-
-enum { OPEN_MOST = 64 };
-
-typedef struct opened { ebb_h5 *file; ebb_pool pool; const ebb_stack *stack; } opened;
+#include "datasets/reader.h"
 
 typedef struct patches {
   ebb_ahead ahead;           /* first */
   const ebb_patch_set *set;
   ebb_pool pool;
   ebb_arena memory;
-  opened open[OPEN_MOST];
-  int next_open;             /* the one to be closed when another is needed */
-  char *numbers;             /* a patch as in the file                      */
+  ebb_reader reader;
   ebb_patch wide;            /* a patch and its margin, before it is warped */
   int margin[3];
   uint32_t *order;           /* (volumes) of this epoch                     */
@@ -104,92 +97,16 @@ static place random_patch(const patches *t, uint64_t position)
 }
 
 /* ---- reading it ---------------------------------------------------------------------------------------------------------- */
-static ebb_status open_stack(ebb_h5 **f, patches *t, const ebb_stack *stack)
-{
-  for (int i = 0; i < OPEN_MOST; i++)
-    if (t->open[i].stack == stack) return *f = t->open[i].file, EBB_OK;
-  opened *o = &t->open[t->next_open];
-  t->next_open = (t->next_open + 1) % OPEN_MOST;
-  ebb_h5_close(o->file);
-  ebb_pool_clear(&o->pool);
-  *o = (opened){0};
-  EBB_TRY(ebb_stack_reopen(&o->file, stack, &o->pool));
-  o->stack = stack;
-  *f = o->file;
-  return EBB_OK;
-}
-
-/* The part of the patch that lies in the volume. */
-static ebb_box inside(const place *p, const ebb_volume *v, const int size[3])
-{
-  ebb_box b = {0};
-  for (int i = 0; i < 3; i++) {
-    int end = p->start[i] + size[i] < v->size[i] ? p->start[i] + size[i] : v->size[i];
-    b.start[i] = p->start[i] > 0 ? p->start[i] : 0;
-    b.size[i] = end - b.start[i];
-  }
-  return b;
-}
-
-/* Site of the patch, in memory, of site (z, y, x) of the volume. */
-static size_t site_of(const place *p, const int size[3], int z, int y, int x)
-{
-  return ((size_t)(z - p->start[0]) * (size_t)size[1] + (size_t)(y - p->start[1])) * (size_t)size[2] + (size_t)(x - p->start[2]);
-}
-
 static size_t sites_of(const int size[3])
 {
   return (size_t)size[0] * (size_t)size[1] * (size_t)size[2];
 }
 
-/* The volume's own mean is 0, its standard deviation 1; beyond its border is 0. */
-static void place_raw(ebb_patch *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
-{
-  size_t c = (size_t)to->channels;
-  memset(to->x, 0, sites_of(to->size) * c * sizeof *to->x);
-  for (int z = 0; z < b->size[0]; z++)
-    for (int y = 0; y < b->size[1]; y++)
-      for (int x = 0; x < b->size[2]; x++) {
-        size_t site = site_of(p, to->size, z + b->start[0], y + b->start[1], x + b->start[2]);
-        for (size_t k = 0; k < c; k++) {
-          double value = ebb_h5_value(t->numbers, v->stack->raw->kind, (size_t)(z * b->d + y * b->h + x * b->w + (ptrdiff_t)k * b->c));
-          to->x[site * c + k] = (ebb_real)((value - v->mean[k]) / v->std[k]);
-        }
-      }
-}
-
-static bool owned(const place *p, int z, int y, int x)
-{
-  return z >= p->own[0][0] && z < p->own[0][1] && y >= p->own[1][0] && y < p->own[1][1] && x >= p->own[2][0] && x < p->own[2][1];
-}
-
-static void place_label(ebb_patch *to, const patches *t, const place *p, const ebb_box *b, const ebb_volume *v)
-{
-  const ebb_patch_set *s = t->set;
-  memset(to->labels, 0xff, sites_of(to->size) * sizeof *to->labels); /* -1 */
-  for (int z = 0; z < b->size[0]; z++)
-    for (int y = 0; y < b->size[1]; y++)
-      for (int x = 0; x < b->size[2]; x++) {
-        int at[3] = {z + b->start[0], y + b->start[1], x + b->start[2]};
-        double value = ebb_h5_value(t->numbers, v->stack->label->kind, (size_t)(z * b->d + y * b->h + x * b->w));
-        if (owned(p, at[0], at[1], at[2])) to->labels[site_of(p, to->size, at[0], at[1], at[2])] = ebb_label_class(&s->map, s->classes, value);
-      }
-}
-
 /* The place as large as `to`. */
 static ebb_status read_place(ebb_patch *to, patches *t, const place *p)
 {
-  const ebb_volume *v = &t->set->volumes.at[p->volume];
-  ebb_box b = inside(p, v, to->size);
-  ebb_h5 *f;
-  EBB_TRY(open_stack(&f, t, v->stack));
-  EBB_TRY(ebb_h5_choose(f, v->stack->raw));
-  EBB_TRY(ebb_box_read(&b, t->numbers, f, v->stack->raw, v->stack->raw_axes, v->sample));
-  place_raw(to, t, p, &b, v);
-  EBB_TRY(ebb_h5_choose(f, v->stack->label));
-  EBB_TRY(ebb_box_read(&b, t->numbers, f, v->stack->label, v->stack->label_axes, v->sample));
-  place_label(to, t, p, &b, v);
-  return EBB_OK;
+  EBB_TRY(ebb_reader_image(&t->reader, to->x, (int)p->volume, p->start, to->size));
+  return ebb_reader_labels(&t->reader, to->labels, (int)p->volume, p->start, to->size, p->own);
 }
 
 /* A random patch, changed by the augmentations. */
@@ -258,10 +175,7 @@ static void close_source(ebb_source *source)
   patches *t = (patches *)source;
   ebb_pool pool = t->pool; /* holds t itself */
   ebb_ahead_stop(&t->ahead);
-  for (int i = 0; i < OPEN_MOST; i++) {
-    ebb_h5_close(t->open[i].file);
-    ebb_pool_clear(&t->open[i].pool);
-  }
+  ebb_reader_close(&t->reader);
   ebb_arena_destroy(&t->memory);
   ebb_pool_clear(&pool);
 }
@@ -321,7 +235,7 @@ static void take_memory(patches *t)
   ebb_shape x = t->ahead.source.shape;
   t->order = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->order, EBB_USE_KEPT);
   t->first_tile = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->first_tile, EBB_USE_KEPT);
-  t->numbers = ebb_arena_low(&t->memory, wide_values(s) * sizeof(double), EBB_USE_KEPT);
+  t->reader.numbers = ebb_arena_low(&t->memory, wide_values(s) * sizeof(double), EBB_USE_KEPT);
   t->wide.x = ebb_arena_low(&t->memory, wide_values(s) * sizeof(ebb_real), EBB_USE_KEPT);
   t->wide.labels = ebb_arena_low(&t->memory, wide_sites(s) * sizeof(int32_t), EBB_USE_KEPT);
   t->wide.channels = s->volumes.channels;
@@ -343,6 +257,7 @@ ebb_status ebb_patches_open(ebb_source **source, const ebb_patch_set *s, const c
   patches *t = EBB_POOL_NEW(&pool, patches);
   t->pool = pool;
   t->set = s;
+  t->reader = (ebb_reader){.volumes = &s->volumes, .map = &s->map, .classes = s->classes};
   t->training = training;
   t->seed = seed;
   t->size = batch;

@@ -8,6 +8,7 @@
 #include "datasets/volumes_parts.h"
 
 #define SLAB_BYTES ((size_t)8 << 20)
+#define UM_OF_MM   1000.0
 
 /* ---- boxes -------------------------------------------------------------------------------------------------------- */
 static int site_axis(char letter)
@@ -44,6 +45,7 @@ typedef struct finder {
   const ebb_data_options *o;
   ebb_pool *pool;
   ebb_split split;
+  const ebb_shape *x;         /* of the network, if images are to be predicted; else NULL */
   bool single;
   int64_t first, last;        /* of samples, where one file holds them */
   int room;
@@ -59,9 +61,10 @@ static void append(finder *k, const ebb_stack *s, uint32_t sample)
     v->at = more;
   }
   ebb_volume *x = &v->at[v->count++];
-  *x = (ebb_volume){.stack = s, .sample = sample, .spacing = {1, 1, 1}};
+  *x = (ebb_volume){.stack = s, .sample = sample};
   static const char letters[] = "dhw";
   for (int i = 0; i < 3; i++) {
+    x->spacing[i] = s->raw->element_um[i] > 0 ? s->raw->element_um[i] / UM_OF_MM : 1;
     x->size[i] = (int)extent(s->raw, s->raw_axes, letters[i]);
     if (x->size[i] > v->largest[i]) v->largest[i] = x->size[i];
   }
@@ -73,12 +76,23 @@ static int rank_of(const ebb_stack *s)
   return strchr(s->raw_axes, 'd') && !flat ? 3 : strchr(s->raw_axes, 'h') ? 2 : 1;
 }
 
+/* Numbers that are given fit the channels. */
+static ebb_status check_given(const ebb_numbers *n, int channels, const char *option)
+{
+  if (n->count <= 1 || n->count == channels) return EBB_OK;
+  return ebb_fail(EBB_CONFIG, "data.%s: expected 1 or %d numbers, one a channel, found %d", option, channels, n->count);
+}
+
 /* All files of a set have the same dimensions and channels. */
 static ebb_status agree(finder *k, const ebb_stack *s)
 {
-  int rank = rank_of(s), channels = (int)extent(s->raw, s->raw_axes, 'c');
+  int rank = k->x ? k->x->rank : rank_of(s), channels = (int)extent(s->raw, s->raw_axes, 'c');
   ebb_volumes *v = k->v;
   if (v->count == 0) v->rank = rank, v->channels = channels;
+  EBB_TRY(check_given(&k->o->mean, channels, "mean"));
+  EBB_TRY(check_given(&k->o->std, channels, "std"));
+  for (int i = 0; i < k->o->std.count; i++)
+    if (!(k->o->std.at[i] > 0)) return ebb_fail(EBB_CONFIG, "data.std: expected numbers above 0, found %g", k->o->std.at[i]);
   if (channels > EBB_CHANNELS_MOST)
     return ebb_fail(EBB_DATA, "%s:%s: expected at most %d channels, found %d\nhint: data.axes says which axis they are", s->file, s->raw->path,
                     EBB_CHANNELS_MOST, channels);
@@ -92,27 +106,31 @@ static size_t largest(size_t a, size_t b)
   return a > b ? a : b;
 }
 
+static ebb_status require_values(const ebb_stack *s, const ebb_h5_dataset *d, ebb_pool *pool)
+{
+  if (d && d->trouble) return ebb_fail(EBB_DATA, "%s:%s: expected numbers, but %s", s->file, d->path, d->trouble);
+  if (!d || d->count > 0) return EBB_OK;
+  return ebb_fail(EBB_DATA, "%s:%s: expected values, found an empty dataset, %s", s->file, d->path, ebb_h5_describe(d, pool));
+}
+
 static ebb_status describe(finder *k, const ebb_h5 *f, const char *group)
 {
   ebb_notes *notes = k->v->count ? &k->quiet : k->notes;
   ebb_stack *s = EBB_POOL_NEW(k->pool, ebb_stack);
   k->quiet.count = 0;
   s->file = ebb_h5_path(f);
-  EBB_TRY(ebb_layout_find(&s->raw, &s->label, notes, f, group, k->split, k->o->raw, k->o->label));
-  const ebb_h5_dataset *const both[] = {s->raw, s->label};
-  for (int i = 0; i < 2; i++) {
-    if (both[i]->trouble) return ebb_fail(EBB_DATA, "%s:%s: expected numbers, but %s", s->file, both[i]->path, both[i]->trouble);
-    if (both[i]->count == 0)
-      return ebb_fail(EBB_DATA, "%s:%s: expected values, found an empty dataset, %s", s->file, both[i]->path, ebb_h5_describe(both[i], k->pool));
-  }
-  EBB_TRY(ebb_volumes_axes(s, notes, f, k->o->axes, !k->single));
+  if (k->x) EBB_TRY(ebb_layout_find_images(&s->raw, &s->label, notes, f, group, k->split, k->o->raw, k->o->label));
+  else EBB_TRY(ebb_layout_find(&s->raw, &s->label, notes, f, group, k->split, k->o->raw, k->o->label));
+  EBB_TRY(require_values(s, s->raw, k->pool));
+  EBB_TRY(require_values(s, s->label, k->pool));
+  EBB_TRY(k->x ? ebb_volumes_axes_for(s, notes, f, k->o->axes, *k->x) : ebb_volumes_axes(s, notes, f, k->o->axes, !k->single));
   EBB_TRY(agree(k, s));
   int64_t samples = (int64_t)extent(s->raw, s->raw_axes, 'n'), last = k->last < samples ? k->last : samples;
   if (k->first >= last)
     return ebb_fail(EBB_CONFIG, "%s: expected samples %lld and up, found %lld\nhint: the range behind the name counts from 0", s->file,
                     (long long)k->first, (long long)samples);
   for (int64_t i = k->first; i < last; i++) append(k, s, (uint32_t)i);
-  k->v->working_bytes = largest(k->v->working_bytes, largest(ebb_h5_working_bytes(s->raw), ebb_h5_working_bytes(s->label)));
+  k->v->working_bytes = largest(k->v->working_bytes, largest(ebb_h5_working_bytes(s->raw), s->label ? ebb_h5_working_bytes(s->label) : 0));
   k->v->value_bytes = largest(k->v->value_bytes, s->raw->bytes);
   return EBB_OK;
 }
@@ -127,11 +145,18 @@ static void take(sums *s, double v)
   s->squares += (v - s->pivot) * (v - s->pivot);
 }
 
-static void settle(ebb_volume *v, int channel, const sums *s)
+/* One number a channel, or one for all of them. */
+static double given(const ebb_numbers *n, int channel)
+{
+  return n->at[n->count == 1 ? 0 : channel];
+}
+
+/* As the options say, else the volume's own. */
+static void settle(ebb_volume *v, int channel, const sums *s, const ebb_data_options *o)
 {
   double n = (double)s->count, off = s->sum / n, variance = s->squares / n - off * off;
-  v->mean[channel] = s->pivot + off;
-  v->std[channel] = variance > 0 ? sqrt(variance) : 1; /* constant: not scaled */
+  v->mean[channel] = o->mean.count ? given(&o->mean, channel) : s->pivot + off;
+  v->std[channel] = o->std.count ? given(&o->std, channel) : variance > 0 ? sqrt(variance) : 1; /* constant: not scaled */
 }
 
 static ebb_status scan_raw(sums *all, const ebb_volume *v, const ebb_box *b, const void *numbers, int channels)
@@ -209,7 +234,7 @@ static ebb_status scan_file(finder *k, ebb_census *census, ebb_h5 *f, int first)
     most = largest(most, (size_t)slab_planes(&v->at[i], v->channels) * (size_t)v->at[i].size[1] * (size_t)v->at[i].size[2]);
   EBB_TRY(ebb_arena_create(&scratch, "volumes", most * (size_t)v->channels * sizeof(double)));
   void *numbers = ebb_arena_low(&scratch, scratch.size, EBB_USE_KEPT);
-  for (int label = 0; label < 2 && status == EBB_OK; label++) {
+  for (int label = 0; label < (v->at[first].stack->label ? 2 : 1) && status == EBB_OK; label++) {
     status = ebb_h5_choose(f, label ? v->at[first].stack->label : v->at[first].stack->raw);
     for (int i = first; i < v->count && status == EBB_OK; i++) {
       sums all[EBB_CHANNELS_MOST] = {{0}};
@@ -217,7 +242,7 @@ static ebb_status scan_file(finder *k, ebb_census *census, ebb_h5 *f, int first)
       if (label) x->foreground = ebb_pool_take(k->pool, EBB_VOLUME_POINTS * sizeof *x->foreground);
       else x->mean = ebb_pool_take(k->pool, 2 * (size_t)v->channels * sizeof *x->mean), x->std = x->mean + v->channels;
       status = scan(k, census, x, f, label, all, numbers);
-      for (int c = 0; c < v->channels && status == EBB_OK && !label; c++) settle(x, c, &all[c]);
+      for (int c = 0; c < v->channels && status == EBB_OK && !label; c++) settle(x, c, &all[c], k->o);
     }
   }
   ebb_arena_destroy(&scratch);
@@ -247,22 +272,39 @@ static void note_sizes(const finder *k)
   }
   ebb_note(k->notes, "%d samples, %d-D, %d channels, sizes %dx%dx%d to %dx%dx%d", v->count, v->rank, v->channels, least[0], least[1],
            least[2], v->largest[0], v->largest[1], v->largest[2]);
-  if (empty) ebb_note(k->notes, "warning: %d of %d samples have no foreground", empty, v->count);
+  if (empty && !k->x) ebb_note(k->notes, "warning: %d of %d samples have no foreground", empty, v->count);
+}
+
+static ebb_status open_all(finder *k, ebb_census *census, const char *text)
+{
+  ebb_places places;
+  *k->v = (ebb_volumes){0};
+  EBB_TRY(ebb_places_find(&places, text, k->pool));
+  k->single = places.single;
+  k->first = places.single ? places.first : 0;
+  k->last = places.single ? places.last : INT64_MAX;
+  for (int i = 0; i < places.count; i++) EBB_TRY(open_file(k, census, places.file[i], places.group));
+  note_sizes(k);
+  return EBB_OK;
 }
 
 ebb_status ebb_volumes_open(ebb_volumes *v, ebb_notes *notes, int *classes, ebb_label_map *map, const char *text,
                             const ebb_data_options *o, bool training)
 {
-  ebb_places places;
   ebb_census *census = EBB_POOL_NEW(notes->pool, ebb_census);
-  *v = (ebb_volumes){0};
-  EBB_TRY(ebb_places_find(&places, text, notes->pool));
   finder k = {.v = v, .notes = notes, .quiet = {.pool = notes->pool}, .o = o, .pool = notes->pool,
-              .split = training ? EBB_TRAIN_SET : EBB_VAL_SET, .single = places.single, .last = INT64_MAX};
-  if (places.single) k.first = places.first, k.last = places.last;
-  for (int i = 0; i < places.count; i++) EBB_TRY(open_file(&k, census, places.file[i], places.group));
-  note_sizes(&k);
+              .split = training ? EBB_TRAIN_SET : EBB_VAL_SET};
+  EBB_TRY(open_all(&k, census, text));
   return ebb_census_settle(census, notes, classes, map, training);
+}
+
+ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes, ebb_label_map *map, const char *text,
+                                   const ebb_data_options *o, ebb_shape x)
+{
+  ebb_census *census = EBB_POOL_NEW(notes->pool, ebb_census);
+  finder k = {.v = v, .notes = notes, .quiet = {.pool = notes->pool}, .o = o, .pool = notes->pool, .split = EBB_VAL_SET, .x = &x};
+  EBB_TRY(open_all(&k, census, text));
+  return census->count ? ebb_census_settle(census, notes, &classes, map, false) : EBB_OK;
 }
 
 /* ---- is it such a set? ------------------------------------------------------------------------------------------------ */
@@ -299,10 +341,10 @@ ebb_status ebb_stack_reopen(ebb_h5 **f, const ebb_stack *s, ebb_pool *pool)
   EBB_TRY(ebb_h5_open(f, s->file, pool));
   ebb_h5_list list = ebb_h5_datasets(*f);
   for (int i = 0; i < list.count; i++)
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < (s->label ? 2 : 1); k++)
       same += strcmp(list.at[i].path, was[k]->path) == 0 && list.at[i].rank == was[k]->rank && list.at[i].kind == was[k]->kind &&
               memcmp(list.at[i].dims, was[k]->dims, sizeof was[k]->dims) == 0;
-  if (same == 2) return EBB_OK;
+  if (same == (s->label ? 2 : 1)) return EBB_OK;
   ebb_h5_close(*f);
   return ebb_fail(EBB_DATA, "%s: expected what it held when training began, found a changed file\nhint: leave files as they are while "
                   "they are in use", s->file);

@@ -12,7 +12,7 @@ enum { EBB_VOLUME_POINTS = 256, EBB_VALUES_MOST = 64, EBB_CHANNELS_MOST = 64 };
 /* A pair of datasets of one file. */
 typedef struct ebb_stack {
   const char *file;
-  const ebb_h5_dataset *raw, *label;
+  const ebb_h5_dataset *raw, *label; /* label: NULL where there is none, in images to be predicted */
   char raw_axes[EBB_H5_RANK + 1];   /* "cdhw", "nchw"                                            */
   char label_axes[EBB_H5_RANK + 1]; /* "dhw", "nhw"                                              */
 } ebb_stack;
@@ -50,6 +50,10 @@ ebb_status ebb_volumes_meant(bool *meant, const char *text, const ebb_data_optio
  * dataset, voxel, value and, for labels, a histogram and the data.label_map to write. */
 ebb_status ebb_volumes_open(ebb_volumes *v, ebb_notes *notes, int *classes, ebb_label_map *map, const char *text,
                             const ebb_data_options *o, bool training);
+
+/* The same of images to be predicted by a network whose input is `x`, which tells what axes are; labels may be missing. */
+ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes, ebb_label_map *map, const char *text,
+                                   const ebb_data_options *o, ebb_shape x);
 
 /* The class of a value; -1: none. */
 int ebb_label_class(const ebb_label_map *map, int classes, double value);

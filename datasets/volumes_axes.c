@@ -105,6 +105,7 @@ static ebb_status set_axes(ebb_stack *s, const ebb_h5 *f, const char *axes, ebb_
 {
   int used = 0;
   strcpy(s->raw_axes, axes);
+  if (!s->label) return EBB_OK;
   for (int i = 0; i < s->raw->rank; i++) {
     bool extra = axes[i] == 'c' && s->label->rank == s->raw->rank - 1;
     if (extra) continue;
@@ -125,6 +126,58 @@ ebb_status ebb_volumes_axes(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, con
     ebb_note(notes, "%s:%s: axes %s, as its attribute %s says", ebb_h5_path(f), s->raw->path, axes, s->raw->axes_from);
   } else {
     EBB_TRY(by_sizes(&axes, notes, f, s->raw, s->label, many));
+  }
+  return set_axes(s, f, axes, notes->pool);
+}
+
+/* ---- images to be predicted ------------------------------------------------------------------------------------------- */
+/* Readings of raw as one sample or many of the network's input: at most two that differ. */
+static int readings(const char *found[2], const ebb_h5_dataset *raw, ebb_shape x, ebb_pool *pool)
+{
+  static const char all[] = "dhw";
+  const char *plain = all + 3 - x.rank;
+  int count = 0, extra = raw->rank - x.rank;
+  uint64_t channels = (uint64_t)x.c;
+  if (extra == 0 && channels == 1) found[count++] = plain;
+  if (extra == 1 && raw->dims[0] == channels) found[count++] = ebb_pool_text(pool, "c%s", plain);
+  if (extra == 1 && raw->dims[raw->rank - 1] == channels) found[count++] = ebb_pool_text(pool, "%sc", plain);
+  if (extra == 1 && channels == 1 && count == 0) found[count++] = ebb_pool_text(pool, "n%s", plain);
+  if (extra == 2 && raw->dims[1] == channels) found[count++] = ebb_pool_text(pool, "nc%s", plain);
+  if (extra == 2 && raw->dims[raw->rank - 1] == channels) found[count++] = ebb_pool_text(pool, "n%sc", plain);
+  return count;
+}
+
+static ebb_status by_network(const char **axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *raw, ebb_shape x)
+{
+  const char *found[2];
+  int count = readings(found, raw, x, notes->pool);
+  if (count == 2) return refuse_doubt(f, raw, found[0], found[1], notes->pool);
+  if (count == 0)
+    return ebb_fail(EBB_DATA, "%s:%s: expected %d-D data of %d channels, as the network was trained on, found %s\nhint: choose another dataset "
+                    "with data.raw=NAME, or say which axis is which with data.axes", ebb_h5_path(f), raw->path, x.rank, x.c,
+                    ebb_h5_describe(raw, notes->pool));
+  *axes = found[0];
+  ebb_note(notes, "%s:%s: axes %s of %s, because the network is %d-D with %d channels (data.axes overrides)", ebb_h5_path(f), raw->path, *axes,
+           ebb_h5_describe(raw, notes->pool), x.rank, x.c);
+  return EBB_OK;
+}
+
+/* Has it the network's dimensions, each with more than nothing beyond them? */
+static bool fits_network(const char *axes, ebb_shape x)
+{
+  return (strchr(axes, 'd') != NULL) <= (x.rank == 3) && (strchr(axes, 'h') != NULL) == (x.rank >= 2);
+}
+
+ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, ebb_shape x)
+{
+  const char *axes = NULL;
+  if (*wanted && strlen(wanted) == (size_t)s->raw->rank) {
+    EBB_TRY(as_said(&axes, f, s->raw, wanted, notes->pool));
+  } else if (s->raw->axes && strlen(s->raw->axes) == (size_t)s->raw->rank && sensible(s->raw->axes) && fits_network(s->raw->axes, x)) {
+    axes = s->raw->axes;
+    ebb_note(notes, "%s:%s: axes %s, as its attribute %s says", ebb_h5_path(f), s->raw->path, axes, s->raw->axes_from);
+  } else {
+    EBB_TRY(by_network(&axes, notes, f, s->raw, x));
   }
   return set_axes(s, f, axes, notes->pool);
 }

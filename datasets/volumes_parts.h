@@ -6,6 +6,9 @@
 /* Sets the axes of s->raw and s->label, both found. */
 ebb_status ebb_volumes_axes(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, bool many);
 
+/* The same for images to be predicted: the axes follow from the network's input. */
+ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, ebb_shape x);
+
 /* Values of labels, as far as they are few: how often, and one place of each. */
 typedef struct ebb_census {
   int      count;                   /* at most EBB_VALUES_MOST; `more` beyond                    */

@@ -65,6 +65,22 @@ ebb_status ebb_file_replace(const char *path, const ebb_bytes_part *parts, size_
   return status;
 }
 
+const char *ebb_file_temporary(const char *path, ebb_pool *pool)
+{
+  return ebb_pool_text(pool, "%s.tmp.%ld", path, (long)getpid());
+}
+
+ebb_status ebb_file_put(const char *path, const char *temporary)
+{
+  int        fd = open(temporary, O_RDONLY | O_CLOEXEC);
+  ebb_status status = fd >= 0 && fsync(fd) == 0 ? EBB_OK : trouble(EBB_IOERR, path, "writing to disk failed");
+  if (fd >= 0) close(fd);
+  if (status == EBB_OK && rename(temporary, path) != 0) status = trouble(EBB_IOERR, path, "cannot be put in place");
+  if (status != EBB_OK) unlink(temporary);
+  else sync_folder(path);
+  return status;
+}
+
 ebb_status ebb_folder_make(const char *path)
 {
   char part[PATH_SIZE];

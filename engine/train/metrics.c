@@ -77,15 +77,33 @@ static void add_site(ebb_metrics *m, int label, int class)
   m->confusion[label][class]++;
 }
 
+/* What is added from now on belongs to `volume`. */
+static void begin_volume(ebb_metrics *m, int classes, uint64_t volume)
+{
+  if (m->classes && volume != m->volume) close_volume(m);
+  m->classes = classes;
+  m->volume = volume;
+}
+
+void ebb_metrics_add_classes(ebb_metrics *m, int classes, uint64_t volume, const uint16_t *predicted, const int32_t *labels, size_t sites)
+{
+  bool counted = classes <= EBB_METRIC_CLASSES;
+  if (counted) begin_volume(m, classes, volume);
+  for (size_t i = 0; i < sites; i++) {
+    if (labels[i] < 0 || labels[i] >= classes) continue;
+    m->samples++;
+    m->correct += labels[i] == predicted[i];
+    if (counted) add_site(m, labels[i], predicted[i]);
+  }
+}
+
 void ebb_metrics_add_maps(ebb_metrics *m, ebb_view y, const int32_t *labels, const uint32_t *index)
 {
   size_t sites = ebb_sites(y.s) / (size_t)(y.s.n ? y.s.n : 1);
   int    classes = y.s.c == 1 ? 2 : y.s.c;
   if (classes > EBB_METRIC_CLASSES) return;
   for (size_t n = 0; n < (size_t)y.s.n; n++) {
-    if (m->classes && index[n] != m->volume) close_volume(m);
-    m->classes = classes;
-    m->volume = index[n];
+    begin_volume(m, classes, index[n]);
     for (size_t i = n * sites; i < (n + 1) * sites; i++)
       if (labels[i] >= 0 && labels[i] < classes) add_site(m, labels[i], predicted_class(ebb_reals(y) + i * (size_t)y.stride, y.s.c));
   }

@@ -3,7 +3,7 @@
 #pragma once
 #include "base/view.h"
 
-enum { EBB_METRIC_CLASSES = 64 };
+enum { EBB_METRIC_CLASSES = 128 };
 
 typedef struct ebb_metrics {
   double   loss_sum;
@@ -23,6 +23,8 @@ void ebb_metrics_add(ebb_metrics *m, ebb_view y, const int32_t *labels, double m
 /* Adds predictions of label maps: y (n, d, h, w, c), labels (n, sites), index (n) the volume that a sample is of; samples of a
  * volume follow each other. c == 1: class 1 where y > 0. More than EBB_METRIC_CLASSES classes: nothing is counted. */
 void ebb_metrics_add_maps(ebb_metrics *m, ebb_view y, const int32_t *labels, const uint32_t *index);
+/* The same of predicted classes, `sites` sites of one volume; accuracy counts them, too. */
+void ebb_metrics_add_classes(ebb_metrics *m, int classes, uint64_t volume, const uint16_t *predicted, const int32_t *labels, size_t sites);
 void ebb_metrics_finish(ebb_metrics *m);                    /* the last volume is whole */
 /* Dice = 2 |P and L| / (|P| + |L|), mean over volumes; NaN where no volume has the class. IoU over all sites. */
 double ebb_metrics_dice(const ebb_metrics *m, int class);

@@ -39,20 +39,16 @@ ebb_loss ebb_train_loss(const ebb_train_options *o)
                     .dice_background = o->dice_background};
 }
 
-static ebb_status begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
+static void begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
 {
   *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = ebb_train_loss(o), .best = -1};
   ebb_threads_set(o->threads);
-  return ebb_loss_check(&t->loss, m->out.c);
 }
 
 /* Plans, checks the plan, takes the regions. */
 static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options *run, ebb_plan_options plan)
 {
-  ebb_shape y = t->model->out;
-  y.n = x.n;
   plan.policy = t->policy;
-  plan.loss = ebb_loss_scratch(&t->loss, y);
   ebb_plan_make(&t->plan, t->model, x, plan, &t->pool);
   ebb_status status = check_budget(&t->plan, run->memory);
   if (status == EBB_OK) status = ebb_workspace_create(&t->work, t->model, &t->plan);
@@ -65,18 +61,35 @@ static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options
   return EBB_OK;
 }
 
+static size_t loss_bytes(const ebb_trainer *t, ebb_shape x)
+{
+  ebb_shape y = t->model->out;
+  y.n = x.n;
+  return ebb_loss_scratch(&t->loss, y);
+}
+
 ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                               const ebb_run_options *run, uint64_t epoch_samples, size_t batches)
 {
-  EBB_TRY(begin(t, m, o, run));
+  begin(t, m, o, run);
+  EBB_TRY(ebb_loss_check(&t->loss, m->out.c));
   EBB_TRY(count_steps(t, epoch_samples));
-  return take_memory(t, x, run, (ebb_plan_options){.training = true, .optimizer = ebb_optim_bytes(o, m), .batches = batches});
+  return take_memory(t, x, run, (ebb_plan_options){.training = true, .optimizer = ebb_optim_bytes(o, m), .batches = batches,
+                                                  .loss = loss_bytes(t, x)});
 }
 
 ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                    const ebb_run_options *run, size_t batches)
 {
-  EBB_TRY(begin(t, m, o, run));
+  begin(t, m, o, run);
+  EBB_TRY(ebb_loss_check(&t->loss, m->out.c));
+  return take_memory(t, x, run, (ebb_plan_options){.batches = batches, .loss = loss_bytes(t, x)});
+}
+
+ebb_status ebb_trainer_create_predict(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                                      const ebb_run_options *run, size_t batches)
+{
+  begin(t, m, o, run);
   return take_memory(t, x, run, (ebb_plan_options){.batches = batches});
 }
 
@@ -179,7 +192,16 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
   return EBB_OK;
 }
 
-/* ---- one evaluation --------------------------------------------------------------------------------------------- */
+/* ---- prediction and evaluation --------------------------------------------------------------------------------------------- */
+ebb_status ebb_trainer_predict(ebb_trainer *t, ebb_view x, ebb_view *y)
+{
+  t->work.run.pass = EBB_EVAL;
+  ebb_forward(&t->work.run, t->model, x, y);
+  ebb_status status = check_range(t);
+  if (status != EBB_OK) ebb_release(&t->work.run);
+  return status;
+}
+
 ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
 {
   ebb_run  *r = &t->work.run;

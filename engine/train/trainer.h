@@ -75,6 +75,9 @@ ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, c
 /* The same for ebb_trainer_evaluate alone: no gradients, no optimiser state. */
 ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                    const ebb_run_options *run, size_t batches);
+/* And for ebb_trainer_predict alone: no loss either. */
+ebb_status ebb_trainer_create_predict(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                                      const ebb_run_options *run, size_t batches);
 void ebb_trainer_destroy(ebb_trainer *t);
 
 /* One optimiser step: `accumulate` batches from `source`, whose metrics are added to m. Moves on to the next epoch.
@@ -86,6 +89,10 @@ ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source);
 
 /* Evaluates in the file's order, with running statistics. */
 ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
+
+/* x -> *y with running statistics; x is as planned, y stands until ebb_release(&t->work.run). EBB_SOFTWARE: the stream left its
+ * range. */
+ebb_status ebb_trainer_predict(ebb_trainer *t, ebb_view x, ebb_view *y);
 
 /* The whole run: from where the trainer stands to `steps`, validating (val may be NULL) at the end of each epoch,
  * logging to FOLDER/log.csv and FOLDER/log.jsonl, saving FOLDER/checkpoint_last.h5 each epoch (and every save_every steps),
