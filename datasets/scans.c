@@ -140,6 +140,6 @@ int64_t ebb_scans_value(const ebb_scans *s, int class)
 {
   const ebb_label_map *map = &((const parts *)s)->map;
   for (int i = 0; i < map->count; i++)
-    if (map->class[i] == class) return map->value[i];
+    if (map->class[i] == class) return map->low[i];
   return class;
 }

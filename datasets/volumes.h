@@ -7,7 +7,7 @@
 #include "datasets/notes.h"
 #include "datasets/datasets.h"
 
-enum { EBB_VOLUME_POINTS = 256, EBB_VALUES_MOST = 64, EBB_CHANNELS_MOST = 64 };
+enum { EBB_VOLUME_POINTS = 256, EBB_VALUES_MOST = 256, EBB_LABEL_PAIRS = 64, EBB_CHANNELS_MOST = 64 };
 
 /* A pair of datasets of one file. */
 typedef struct ebb_stack {
@@ -30,8 +30,8 @@ typedef struct ebb_volume {
 /* How values in files become classes. */
 typedef struct ebb_label_map {
   int count;                        /* 0: a value is its class                                   */
-  int64_t value[EBB_VALUES_MOST];
-  int class[EBB_VALUES_MOST];
+  int64_t low[EBB_LABEL_PAIRS], high[EBB_LABEL_PAIRS]; /* values low .. high are of the class    */
+  int class[EBB_LABEL_PAIRS];
 } ebb_label_map;
 
 typedef struct ebb_volumes {
@@ -58,7 +58,7 @@ ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes
 /* The class of a value; -1: none. */
 int ebb_label_class(const ebb_label_map *map, int classes, double value);
 
-/* "0:0,255:1" */
+/* "0:0,255:1", "0:0,1-90:1" */
 ebb_status ebb_label_map_read(ebb_label_map *map, const char *text);
 
 /* A box of one volume in a dataset: read into `numbers` (which has room), then walked by steps. */

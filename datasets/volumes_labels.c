@@ -7,18 +7,28 @@
 
 #include "datasets/volumes_parts.h"
 
+enum { SHOWN = 16 }; /* values named in a line */
+
 /* ---- the map ------------------------------------------------------------------------------------------------------ */
+/* "4:3" or "91-116:4" at p; the characters it takes, 0 if it is neither. */
+static int read_pair(const char *p, long long *low, long long *high, int *class)
+{
+  int used = 0;
+  if (sscanf(p, "%lld:%d%n", low, class, &used) == 2) return *high = *low, used;
+  return sscanf(p, "%lld-%lld:%d%n", low, high, class, &used) == 3 && *low <= *high ? used : 0;
+}
+
 ebb_status ebb_label_map_read(ebb_label_map *map, const char *text)
 {
   map->count = 0;
   for (const char *p = text; *p;) {
-    int used = 0, class;
-    long long value;
-    if (map->count == EBB_VALUES_MOST || sscanf(p, "%lld:%d%n", &value, &class, &used) != 2 || class < 0 || class > 65535 ||
-        (p[used] && p[used] != ','))
-      return ebb_fail(EBB_CONFIG, "data.label_map: expected value:class pairs such as 0:0,1:1,4:3 (at most %d), found \"%s\"",
-                      EBB_VALUES_MOST, text);
-    map->value[map->count] = value;
+    long long low, high;
+    int class, used = map->count < EBB_LABEL_PAIRS ? read_pair(p, &low, &high, &class) : 0;
+    if (used == 0 || class < 0 || class > 65535 || (p[used] && p[used] != ','))
+      return ebb_fail(EBB_CONFIG, "data.label_map: expected value:class pairs such as 0:0,1:1,4:3 or 91-116:4 (at most %d), found \"%s\"",
+                      EBB_LABEL_PAIRS, text);
+    map->low[map->count] = low;
+    map->high[map->count] = high;
     map->class[map->count++] = class;
     p += used + (p[used] == ',');
   }
@@ -30,7 +40,7 @@ int ebb_label_class(const ebb_label_map *map, int classes, double value)
   if (value != floor(value)) return -1;
   if (map->count == 0) return value >= 0 && (classes == 0 || value < classes) ? (int)value : -1;
   for (int i = 0; i < map->count; i++)
-    if ((double)map->value[i] == value) return map->class[i];
+    if ((double)map->low[i] <= value && value <= (double)map->high[i]) return map->class[i];
   return -1;
 }
 
@@ -66,10 +76,11 @@ static const char *histogram(const ebb_census *c, ebb_pool *pool)
 {
   double total = 0;
   const char *text = "";
+  int shown = 0;
   for (int i = 0; i < c->count; i++) total += (double)c->times[i];
-  for (int i = next_value(c, -INFINITY); i >= 0; i = next_value(c, c->value[i]))
+  for (int i = next_value(c, -INFINITY); i >= 0 && shown++ < SHOWN; i = next_value(c, c->value[i]))
     text = ebb_pool_text(pool, "%s%s%.10g (%.2g %%)", text, *text ? ", " : "", c->value[i], 100 * (double)c->times[i] / total);
-  return c->more ? ebb_pool_text(pool, "%s and more", text) : text;
+  return c->more ? ebb_pool_text(pool, "%s and many more", text) : c->count > SHOWN ? ebb_pool_text(pool, "%s and %d more", text, c->count - SHOWN) : text;
 }
 
 /* "0:0,1:1,4:2": the values numbered in rising order. */
@@ -106,7 +117,7 @@ ebb_status ebb_census_settle(const ebb_census *c, ebb_notes *notes, int *classes
 {
   int most = 0;
   if (training && map->count == 0 && is_mask(c) && *classes <= 2) {
-    *map = (ebb_label_map){.count = 2, .value = {0, 255}, .class = {0, 1}};
+    *map = (ebb_label_map){.count = 2, .low = {0, 255}, .high = {0, 255}, .class = {0, 1}};
     ebb_note(notes, "labels are masks of 0 and 255: 255 is class 1 (data.label_map overrides)");
   }
   for (int i = 0; i < c->count; i++) {

@@ -1,4 +1,4 @@
-/* make_data.c -- writes the small HDF5 files of the system tests: make_data KIND FILE. */
+/* make_data.c -- writes the small HDF5 files of the system tests: make_data KIND FILE; balls7: number 7 of the volumes. */
 #include <hdf5.h>
 #include <math.h>
 #include <stdint.h>
@@ -80,6 +80,34 @@ static void put_missing(hid_t file)
   put(file, "labels", H5T_NATIVE_UINT8, 1, (hsize_t[]){12}, zeros);
 }
 
+/* A bright ball and a dark one in noise; labels 0, 1, 2. Sizes differ from file to file. */
+static void put_balls(hid_t file, int seed)
+{
+  enum { DEPTH = 20, HEIGHT = 26 };
+  int width = 22 + seed % 3;
+  static float raw[DEPTH * HEIGHT * 24];
+  static uint8_t label[DEPTH * HEIGHT * 24];
+  for (int d = 0, i = 0; d < DEPTH; d++)
+    for (int h = 0; h < HEIGHT; h++)
+      for (int w = 0; w < width; w++, i++) {
+        int a = (d - 6 - seed % 4) * (d - 6 - seed % 4) + (h - 8) * (h - 8) + (w - 8) * (w - 8);
+        int b = (d - 12) * (d - 12) + (h - 17) * (h - 17) + (w - 12 - seed % 3) * (w - 12 - seed % 3);
+        label[i] = a < 25 ? 1 : b < 30 ? 2 : 0;
+        raw[i] = (float)(noise((uint32_t)(i + 7919 * seed)) % 64) + (label[i] == 1 ? 90.f : label[i] == 2 ? -90.f : 0.f);
+      }
+  hsize_t dims[] = {DEPTH, HEIGHT, (hsize_t)width};
+  put(file, "raw", H5T_NATIVE_FLOAT, 3, dims, raw);
+  put(file, "label", H5T_NATIVE_UINT8, 3, dims, label);
+  double um[3] = {2000, 1000, 1000};
+  hsize_t three = 3;
+  hid_t set = H5Dopen2(file, "raw", H5P_DEFAULT), space = H5Screate_simple(1, &three, NULL);
+  hid_t attribute = H5Acreate2(set, "element_size_um", H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, H5T_NATIVE_DOUBLE, um);
+  H5Aclose(attribute);
+  H5Sclose(space);
+  H5Dclose(set);
+}
+
 int main(int argc, char **argv)
 {
   if (argc != 3) return EXIT_FAILURE;
@@ -94,6 +122,7 @@ int main(int argc, char **argv)
   else if (strcmp(kind, "inf") == 0) put_set(file, 40, 40, 1, infinite);
   else if (strcmp(kind, "empty") == 0) put_set(file, 0, 0, 1, NULL);
   else if (strcmp(kind, "odd") == 0) put_odd(file);
+  else if (strncmp(kind, "balls", 5) == 0) put_balls(file, atoi(kind + 5));
   else return EXIT_FAILURE;
   return H5Fclose(file) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -16,7 +16,7 @@ says() { # WORD COMMAND...: succeeds if the command does, and its standard outpu
 
 check '--help' says 'ebb train' "$EBB" --help
 check '--version' says 'hdf5' "$EBB" --version
-for verb in train eval plan profile audit check convert layers models; do
+for verb in train eval predict plan profile audit check convert layers models; do
   check "$verb --help" says "Usage: ebb $verb" "$EBB" $verb --help
 done
 for key in train.batch train.lr data.pad run.backward model.name; do check "train --help has $key" says "$key=" "$EBB" train --help; done
@@ -32,7 +32,7 @@ check 'check --json' says '"status": 0' "$EBB" check --json good.h5
 check 'plan' says peak "$EBB" plan "${tiny[@]}"
 check 'plan --json' says '"scratch"' "$EBB" plan --json "${tiny[@]}"
 check 'plan counts MemCNN parameters' says '"parameters": 1854890' "$EBB" plan --json revnet-110 model.variant=memcnn
-for preset in demo revnet-38 revnet-110 revnet-164 resnet-32 resnet-110 resnet-164 stack revnet-38-fashion resnet-32-fashion; do
+for preset in demo-mri demo-revnet hippocampus hippocampus-unet nuclei revnet-38 revnet-110 revnet-164 resnet-32 resnet-110 resnet-164 stack revnet-38-fashion resnet-32-fashion; do
   check "preset $preset" says '"peak"' "$EBB" plan --json $preset
 done
 
