@@ -238,6 +238,9 @@ static void print_end(const session *s)
     ebb_print_json(json_pack("{s:s, s:s, s:I, s:I, s:o, s:b}", "model", s->model.name, "out", s->config->out, "step",
                              (json_int_t)t->step, "steps", (json_int_t)t->steps, s->data->maps ? "best_dice" : "best_accuracy", t->best >= 0 ? json_real(t->best) : json_null(), "stopped", ebb_stop != 0));
   else if (ebb_stop) printf("stopped at step %" PRIu64 " of %" PRIu64 "; --resume goes on\n", t->step, t->steps);
+  else if (t->step < t->steps)
+    printf("done at step %" PRIu64 " of %" PRIu64 ": %d validations brought nothing better (train.stop_after); results are in %s\n", t->step, t->steps,
+           t->options.stop_after, s->config->out);
   else if (t->best >= 0 && s->data->maps) printf("done: best validation Dice %.4f; results are in %s\n", t->best, s->config->out);
   else if (t->best >= 0) printf("done: best validation accuracy %.2f %%; results are in %s\n", 100 * t->best, s->config->out);
   else printf("done: results are in %s\n", s->config->out);

@@ -68,17 +68,19 @@ static size_t largest(const ebb_model *m)
   return count;
 }
 
-/* The array a group of the file holds: weights and states in /model (moment MODEL), moments in /optim/<name>. */
-enum { MODEL = -1 };
+/* The array a group of the file holds: weights and states in /model (moment MODEL), moments in /optim/<name>; MEAN: the moving mean in
+ * /optim/ema, read into the weights. */
+enum { MODEL = -1, MEAN = -2 };
 static ebb_real *values_of(const ebb_trainer *t, const ebb_param *p, int moment)
 {
-  if (moment != MODEL) return (ebb_real *)t->work.optimizer + (size_t)moment * t->model->weights + p->offset;
+  if (moment >= 0) return (ebb_real *)t->work.optimizer + (size_t)moment * t->model->weights + p->offset;
   return (p->kind == EBB_WEIGHT ? t->work.weights : t->work.state) + p->offset;
 }
 
 static const char *group_of(char text[64], const ebb_trainer *t, int moment)
 {
   if (moment == MODEL) return "/model";
+  if (moment == MEAN) return "/optim/ema";
   snprintf(text, 64, "/optim/%s", ebb_optim_moments(&t->options).name[moment]);
   return text;
 }
@@ -90,19 +92,19 @@ static int moments_of(const ebb_trainer *t)
 }
 
 /* ---- the numbers beside the weights ----------------------------------------------------------------------------- */
-typedef struct progress { uint64_t step, epoch, cursor, forwards, seed; double best; } progress;
+typedef struct progress { uint64_t step, epoch, cursor, forwards, seed, stale; double best, lr_scale; } progress;
 
 static progress progress_of(const ebb_trainer *t)
 {
-  return (progress){t->step, t->epoch, t->cursor, t->work.run.step, t->work.run.seed, t->best};
+  return (progress){t->step, t->epoch, t->cursor, t->work.run.step, t->work.run.seed, t->stale, t->best, t->lr_scale};
 }
 
 static const struct { const char *name; size_t offset; } counters[] = {
     {"step", offsetof(progress, step)},         {"epoch", offsetof(progress, epoch)},
     {"cursor", offsetof(progress, cursor)},     {"forwards", offsetof(progress, forwards)},
-    {"seed", offsetof(progress, seed)},
-};
-enum { COUNTERS = sizeof counters / sizeof *counters };
+    {"seed", offsetof(progress, seed)},         {"stale", offsetof(progress, stale)},
+}, reals[] = {{"best", offsetof(progress, best)}, {"lr_scale", offsetof(progress, lr_scale)}};
+enum { COUNTERS = sizeof counters / sizeof *counters, REALS = sizeof reals / sizeof *reals };
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 /* HDF5 calls return a negative number if they fail; here that means memory, since the file is in memory. */
@@ -192,7 +194,8 @@ static void put_progress(writer *w, const ebb_trainer *t)
   if (group < 0) return;
   for (int i = 0; i < COUNTERS; i++)
     put_number(w, group, counters[i].name, H5T_STD_U64LE, H5T_NATIVE_UINT64, (char *)&q + counters[i].offset);
-  put_number(w, group, "best", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &q.best);
+  for (int i = 0; i < REALS; i++)
+    put_number(w, group, reals[i].name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, (char *)&q + reals[i].offset);
   sha256_update(&w->content, sizeof q, (const uint8_t *)&q);
   H5Gclose(group);
 }
@@ -386,7 +389,8 @@ static bool read_progress(hid_t file, progress *q)
 {
   hid_t group = H5Gopen2(file, "/train", H5P_DEFAULT);
   if (group < 0) return false;
-  bool all = get_number(group, "best", H5T_NATIVE_DOUBLE, &q->best);
+  bool all = true;
+  for (int i = 0; i < REALS; i++) all = get_number(group, reals[i].name, H5T_NATIVE_DOUBLE, (char *)q + reals[i].offset) && all;
   for (int i = 0; i < COUNTERS; i++)
     all = get_number(group, counters[i].name, H5T_NATIVE_UINT64, (char *)q + counters[i].offset) && all;
   H5Gclose(group);
@@ -399,6 +403,8 @@ static void take_progress(ebb_trainer *t, const progress *q)
   t->epoch = (uint32_t)q->epoch;
   t->cursor = q->cursor;
   t->best = q->best;
+  t->stale = q->stale;
+  t->lr_scale = q->lr_scale;
   t->work.run.step = (uint32_t)q->forwards;
   t->work.run.seed = q->seed;
 }
@@ -414,6 +420,8 @@ static ebb_status load(const char *path, hid_t file, ebb_trainer *t, bool weight
   for (int k = 0; k < moments; k++) EBB_TRY(visit(path, file, t, k, NULL));
   if (!weights_only && !read_progress(file, &q)) return damaged(path, "it does not say where training stood");
   EBB_TRY(visit(path, file, t, MODEL, scratch));
+  if (weights_only && t->options.ema > 0 && H5Lexists(file, "/optim", H5P_DEFAULT) > 0 && H5Lexists(file, "/optim/ema", H5P_DEFAULT) > 0)
+    EBB_TRY(visit(path, file, t, MEAN, scratch));
   for (int k = 0; k < moments; k++) EBB_TRY(visit(path, file, t, k, scratch));
   if (!weights_only) take_progress(t, &q);
   return EBB_OK;

@@ -10,6 +10,7 @@ ebb_status ebb_checkpoint_save(const char *path, const ebb_trainer *t, const cha
 /* The resolved configuration in a checkpoint, a text in the pool, to build its model from; verifies format and content first. */
 ebb_status ebb_checkpoint_config(const char *path, const char **config, ebb_pool *pool);
 
-/* Loads into a trainer of the same architecture. weights_only: for evaluation, or to start anew from them. Nothing is
+/* Loads into a trainer of the same architecture. weights_only: for evaluation, or to start anew from them; the moving
+ * mean where the trainer's options have one. Nothing is
  * changed unless all is well. EBB_NOINPUT: not there; EBB_DATA: truncated, flipped bits, another architecture. */
 ebb_status ebb_checkpoint_load(const char *path, ebb_trainer *t, bool weights_only);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
+#include "train/schedule.h"
 
 enum { PATH_SIZE = 4096 };
 
@@ -65,6 +66,17 @@ static ebb_status save(const fit *f, const char *name)
   return ebb_checkpoint_save(path, f->t, f->with->config);
 }
 
+/* Is this the best score so far? If not for too long, the plateau schedule cuts the rate. */
+static bool judge(ebb_trainer *t, double score)
+{
+  const ebb_train_options *o = &t->options;
+  bool better = score > t->best;
+  if (better) t->best = score;
+  t->stale = better ? 0 : t->stale + 1;
+  if (o->schedule == EBB_PLATEAU && t->stale > 0 && t->stale % (uint64_t)o->patience == 0) t->lr_scale *= o->gamma;
+  return better;
+}
+
 /* At the end of an epoch, and of the run. The time it takes does not count as the steps'. */
 static ebb_status validate(fit *f)
 {
@@ -72,9 +84,11 @@ static ebb_status validate(fit *f)
   bool        better = false;
   double      began = now();
   if (f->with->val) {
-    EBB_TRY(ebb_trainer_evaluate(f->t, f->with->val, &m));
-    better = ebb_metrics_score(&m) > f->t->best;
-    if (better) f->t->best = ebb_metrics_score(&m);
+    ebb_trainer_swap_ema(f->t);
+    ebb_status status = ebb_trainer_evaluate(f->t, f->with->val, &m);
+    ebb_trainer_swap_ema(f->t);
+    if (status != EBB_OK) return status;
+    better = judge(f->t, ebb_metrics_score(&m));
   }
   f->began += now() - began;
   EBB_TRY(report(f, f->with->val ? &m : NULL));
@@ -100,7 +114,7 @@ static bool every(uint64_t step, int interval)
 static ebb_status run(fit *f)
 {
   ebb_trainer *t = f->t;
-  while (t->step < t->steps) {
+  while (!ebb_trainer_finished(t)) {
     uint32_t   epoch = t->epoch;
     ebb_status status = ebb_trainer_step(t, f->with->train, &f->since);
     if (status == EBB_SOFTWARE) dump(f);
@@ -117,6 +131,9 @@ static ebb_status run(fit *f)
 ebb_status ebb_trainer_fit(ebb_trainer *t, const ebb_fit *with)
 {
   fit f = {.t = t, .with = with};
+  if (!with->val && (t->options.stop_after > 0 || t->options.schedule == EBB_PLATEAU))
+    return ebb_fail(EBB_CONFIG, "%s: expected a validation set to judge by, found none\nhint: data.val names one",
+                    t->options.stop_after > 0 ? "train.stop_after" : "train.schedule=plateau");
   EBB_TRY(ebb_folder_make(with->folder));
   EBB_TRY(ebb_log_open(&f.log, with->folder, t->step));
   EBB_TRY(ebb_trainer_seek(t, with->train));

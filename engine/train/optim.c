@@ -8,7 +8,7 @@
 
 enum { SGD, ADAM, ADAMW, ADAMAX }; /* as in the option table */
 
-ebb_moments ebb_optim_moments(const ebb_train_options *o)
+static ebb_moments rule_moments(const ebb_train_options *o)
 {
   switch (o->optimizer) {
   case ADAM:
@@ -16,6 +16,26 @@ ebb_moments ebb_optim_moments(const ebb_train_options *o)
   case ADAMAX: return (ebb_moments){2, {"exp_avg", "exp_inf"}};
   default: return (ebb_moments){o->momentum > 0, {"momentum"}};
   }
+}
+
+ebb_moments ebb_optim_moments(const ebb_train_options *o)
+{
+  ebb_moments k = rule_moments(o);
+  if (o->ema > 0) k.name[k.count++] = "ema";
+  return k;
+}
+
+ebb_real *ebb_optim_ema(const ebb_train_options *o, const ebb_model *m, ebb_real *moments)
+{
+  return o->ema > 0 && moments ? moments + (size_t)rule_moments(o).count * m->weights : NULL;
+}
+
+/* mean of n weights after update number `step`, from 0 */
+static void follow(ebb_real *mean, const ebb_real *w, size_t n, double ema, uint64_t step)
+{
+  double   t = (double)step, d = fmin(ema, (1 + t) / (10 + t));
+  ebb_real share = step ? (ebb_real)(1 - d) : 1;
+  for (size_t i = 0; i < n; i++) mean[i] += share * (w[i] - mean[i]);
 }
 
 size_t ebb_optim_bytes(const ebb_train_options *o, const ebb_model *m)
@@ -50,5 +70,7 @@ void ebb_optim_step(const ebb_train_options *o, const ebb_model *m, ebb_real *we
     ebb_real *momentum = o->momentum > 0 ? moments + p->offset : g; /* without momentum m is g, and g is done with */
     ebbk->sgd(w, momentum, g, p->count, lr, o->momentum, decay, o->nesterov, step == 0 || o->momentum == 0);
   }
+  ebb_real *mean = ebb_optim_ema(o, m, moments);
+  if (mean) follow(mean, weights, m->weights, o->ema, step);
   memset(grads, 0, m->weights * sizeof *grads);
 }

@@ -5,8 +5,11 @@
 
 /* What an optimiser keeps of each weight, by its names in PyTorch and in checkpoints; none for SGD without momentum. In memory
  * one after the other, each as long as the weights. */
-typedef struct ebb_moments { int count; const char *name[2]; } ebb_moments;
+typedef struct ebb_moments { int count; const char *name[3]; } ebb_moments;
 ebb_moments ebb_optim_moments(const ebb_train_options *o);
+
+/* The moving mean of the weights, the last of the moments; NULL if there is none. */
+ebb_real *ebb_optim_ema(const ebb_train_options *o, const ebb_model *m, ebb_real *moments);
 
 size_t ebb_optim_bytes(const ebb_train_options *o, const ebb_model *m);
 
@@ -18,6 +21,7 @@ double ebb_optim_norm(const ebb_model *m, const ebb_real *grads);
  *   SGD      g += decay w; m = momentum m + g; w -= lr m (Nesterov: lr (g + momentum m)); the first m is g
  *   Adam     g += decay w; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr m / c1 / (sqrt(v / c2) + eps), c_i = 1 - b_i^t
  *   AdamW    w *= 1 - lr decay, then as Adam without decay
- *   Adamax   m as Adam; u = max(b2 u, |g| + eps); w -= lr / c1 m / u */
+ *   Adamax   m as Adam; u = max(b2 u, |g| + eps); w -= lr / c1 m / u
+ * Then, with o->ema, mean += (1 - d) (w - mean), d = min(ema, (1 + t) / (10 + t)) so that it begins quickly; the first mean is w. */
 void ebb_optim_step(const ebb_train_options *o, const ebb_model *m, ebb_real *weights, ebb_real *grads, ebb_real *moments,
                     double lr, double norm, uint64_t step);

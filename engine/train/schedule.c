@@ -3,8 +3,6 @@
 
 #include <math.h>
 
-enum { CONSTANT, STEP, COSINE, POLY }; /* as in the option table */
-
 static double cuts(const ebb_train_options *o, double share)
 {
   double factor = 1;
@@ -19,9 +17,9 @@ double ebb_schedule_lr(const ebb_train_options *o, uint64_t step, uint64_t steps
   if ((double)step < warm) return o->lr * ((double)step + 1) / warm;
   double left = after > 0 ? 1 - ((double)step - warm) / after : 0; /* 1 .. 1 / after */
   switch (o->schedule) {
-  case STEP: return o->lr * cuts(o, (double)step / (double)steps);
-  case COSINE: return o->lr_end + (o->lr - o->lr_end) * 0.5 * (1 - cos(3.14159265358979323846 * left));
-  case POLY: return o->lr_end + (o->lr - o->lr_end) * pow(left, o->power);
+  case EBB_STEP: return o->lr * cuts(o, (double)step / (double)steps);
+  case EBB_COSINE: return o->lr_end + (o->lr - o->lr_end) * 0.5 * (1 - cos(3.14159265358979323846 * left));
+  case EBB_POLY: return o->lr_end + (o->lr - o->lr_end) * pow(left, o->power);
   default: return o->lr;
   }
 }

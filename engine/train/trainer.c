@@ -41,7 +41,7 @@ ebb_loss ebb_train_loss(const ebb_train_options *o)
 
 static void begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
 {
-  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = ebb_train_loss(o), .best = -1};
+  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = ebb_train_loss(o), .best = -1, .lr_scale = 1};
   ebb_threads_set(o->threads);
 }
 
@@ -182,7 +182,7 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
     if (!isfinite(loss)) return check_finite(t, loss, ebb_optim_norm(t->model, w->grads));
     EBB_TRY(advance_epoch(t, source));
   }
-  double lr = ebb_schedule_lr(&t->options, t->step, t->steps);
+  double lr = t->lr_scale * ebb_schedule_lr(&t->options, t->step, t->steps);
   double norm = ebb_optim_norm(t->model, w->grads);
   EBB_TRY(check_finite(t, loss, norm));
   ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step);
@@ -190,6 +190,21 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
   t->grad_norm = norm;
   t->step++;
   return EBB_OK;
+}
+
+bool ebb_trainer_finished(const ebb_trainer *t)
+{
+  return t->step >= t->steps || (t->options.stop_after > 0 && t->stale >= (uint64_t)t->options.stop_after);
+}
+
+void ebb_trainer_swap_ema(ebb_trainer *t)
+{
+  ebb_real *mean = ebb_optim_ema(&t->options, t->model, t->work.optimizer);
+  for (size_t i = 0; mean && i < t->model->weights; i++) {
+    ebb_real w = t->work.weights[i];
+    t->work.weights[i] = mean[i];
+    mean[i] = w;
+  }
 }
 
 /* ---- prediction and evaluation --------------------------------------------------------------------------------------------- */

@@ -21,9 +21,11 @@ typedef struct ebb_train_options {
   int         loss, ignore;   /* ebb_loss_kind; a label                   */
   ebb_numbers class_weights;
   bool        dice_batch, dice_background;
-  int         schedule;       /* constant|step|cosine|poly                */
+  int         schedule;       /* constant|step|cosine|poly|plateau        */
   ebb_numbers milestones;     /* step: fractions of the run               */
   double      gamma, power, warmup, lr_end;
+  int         patience, stop_after; /* validations                        */
+  double      ema;            /* share of the mean of weights that stays in each step, 0: none */
 } ebb_train_options;
 extern const ebb_option ebb_train_option_table[];
 
@@ -64,6 +66,8 @@ typedef struct ebb_trainer {
   uint64_t          cursor;    /* samples of this epoch done              */
   uint64_t          steps;     /* in the whole run                        */
   double            best;      /* validation score (metrics.h) of the best epoch so far, -1: none */
+  uint64_t          stale;     /* validations since then                  */
+  double            lr_scale;  /* schedule plateau: what it has cut the rate to, 1 in the beginning */
 } ebb_trainer;
 
 /* Plans, checks the plan against the memory there is, takes the regions, draws initial weights. `x` is a full
@@ -86,6 +90,12 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
 
 /* Puts the source where the trainer stands; in the next epoch, if this one has no whole batch left. */
 ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source);
+
+/* All steps are done, or options.stop_after validations brought nothing better. */
+bool ebb_trainer_finished(const ebb_trainer *t);
+
+/* Exchanges the weights and their moving mean (options.ema > 0): for an evaluation, and back. */
+void ebb_trainer_swap_ema(ebb_trainer *t);
 
 /* Evaluates in the file's order, with running statistics. */
 ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m);

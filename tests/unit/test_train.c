@@ -1508,11 +1508,20 @@ static void jsonl_matches(const folder *f)
   ebb_pool_clear(&pool);
 }
 
+/* Once plainly, once with all that is kept from step to step. */
 START_TEST(a_run_stopped_within_an_epoch_and_resumed_equals_the_uninterrupted)
 {
   session whole, parts;
   session_open(&whole);
+  if (_i == 1) {
+    whole.options.ema = 0.8;
+    whole.options.optimizer = 1;
+    whole.options.lr = 0.01;
+    whole.options.schedule = EBB_PLATEAU;
+    whole.options.patience = 1;
+  }
   session_open(&parts);
+  parts.options = whole.options;
   ck_assert_uint_eq(go(&whole, NULL), 20);
   parts.train.stop_call = 11; /* the third batch of the second epoch */
   ck_assert_uint_eq(go(&parts, NULL), 11);
@@ -1578,6 +1587,85 @@ START_TEST(a_finished_run_that_is_resumed_does_nothing)
 }
 END_TEST
 
+/* ---- judged by validation, and the mean of weights ------------------------------------------------------------------ */
+/* mean += (1 - d) (w - mean), d = min(ema, (1 + t) / (10 + t)), the first mean is w; evaluated and loaded in place of the weights. */
+START_TEST(the_mean_of_weights_follows_its_formula)
+{
+  ebb_model         m = reversible_network(8, 2);
+  ebb_train_options o = standard();
+  ebb_trainer       t, loaded;
+  memory            s = memory_of(true, BATCH, SAMPLES);
+  folder            f = folder_make();
+  ebb_pool          pool = {0};
+  double           *mean = ebb_pool_take(&pool, m.weights * sizeof *mean);
+  o.ema = 0.25;
+  trainer_of(&t, &m, &o, EBB_REVERSE);
+  for (int k = 0; k < 6; k++) {
+    steps(&t, &s, 1);
+    double d = fmin(0.25, (1.0 + k) / (10 + k));
+    for (size_t i = 0; i < m.weights; i++) mean[i] = k == 0 ? (double)t.work.weights[i] : d * mean[i] + (1 - d) * (double)t.work.weights[i];
+  }
+  snapshot before = snapshot_of(&t);
+  ebb_trainer_swap_ema(&t);
+  for (size_t i = 0; i < m.weights; i++) ck_assert_double_eq_tol((double)t.work.weights[i], mean[i], 1e-6);
+  ebb_trainer_swap_ema(&t);
+  equals(&t, &before);
+  succeeds(ebb_checkpoint_save(in(&f, "a.h5").text, &t, config));
+  trainer_of(&loaded, &m, &o, EBB_REVERSE);
+  succeeds(ebb_checkpoint_load(in(&f, "a.h5").text, &loaded, true));
+  for (size_t i = 0; i < m.weights; i++) ck_assert_double_eq_tol((double)loaded.work.weights[i], mean[i], 1e-6);
+  ebb_pool_clear(&before.pool);
+  ebb_pool_clear(&pool);
+  ebb_trainer_destroy(&t);
+  ebb_trainer_destroy(&loaded);
+  s.base.ops->close(&s.base);
+  ebb_model_destroy(&m);
+  folder_remove(&f);
+}
+END_TEST
+
+/* Nothing is learned at such a rate: only the first validation is the best so far. */
+static void session_that_stands_still(session *s)
+{
+  session_open(s);
+  s->options.lr = 1e-12;
+  s->options.warmup = 0;
+  s->options.decay = 0;
+  s->options.steps = 80;
+}
+
+START_TEST(training_ends_when_nothing_gets_better)
+{
+  session s;
+  session_that_stands_still(&s);
+  s.options.stop_after = 3;
+  ck_assert_uint_eq(go(&s, NULL), 32); /* epochs of eight steps: the first, and three more */
+  ck_assert_uint_eq(go(&s, in(&s.folder, "checkpoint_last.h5").text), 32);
+  session_close(&s);
+}
+END_TEST
+
+START_TEST(a_plateau_cuts_the_rate)
+{
+  session     s;
+  ebb_trainer t;
+  session_that_stands_still(&s);
+  s.options.schedule = EBB_PLATEAU;
+  s.options.patience = 2;
+  s.options.gamma = 0.5;
+  trainer_of(&t, &s.model, &s.options, EBB_REVERSE);
+  succeeds(fit(&t, &s.train, &s.val, &s.folder));
+  ck_assert_uint_eq(t.stale, 9);
+  ck_assert_double_eq(t.lr_scale, 0.0625); /* after 2, 4, 6 and 8 validations of no use */
+  ck_assert_double_eq_tol(t.lr, 1e-12 * 0.0625, 1e-20);
+  ebb_trainer_destroy(&t);
+  trainer_of(&t, &s.model, &s.options, EBB_REVERSE);
+  fails(fit(&t, &s.train, NULL, &s.folder), EBB_CONFIG, "train.schedule=plateau");
+  ebb_trainer_destroy(&t);
+  session_close(&s);
+}
+END_TEST
+
 /* ---- the suite --------------------------------------------------------------------------------------------------- */
 static TCase *rules_case(void)
 {
@@ -1635,10 +1723,13 @@ static TCase *checkpoints_case(void)
   tcase_add_test(c, what_is_no_checkpoint_is_refused);
   tcase_add_test(c, a_checkpoint_that_cannot_be_written_leaves_the_old_one);
   tcase_add_test(c, the_file_holds_pytorchs_names_and_shapes);
-  tcase_add_test(c, a_run_stopped_within_an_epoch_and_resumed_equals_the_uninterrupted);
+  tcase_add_loop_test(c, a_run_stopped_within_an_epoch_and_resumed_equals_the_uninterrupted, 0, 2);
   tcase_add_test(c, a_run_resumed_from_an_older_checkpoint_drops_the_lines_beyond_it);
   tcase_add_test(c, a_new_run_begins_a_new_log);
   tcase_add_test(c, a_finished_run_that_is_resumed_does_nothing);
+  tcase_add_test(c, the_mean_of_weights_follows_its_formula);
+  tcase_add_test(c, training_ends_when_nothing_gets_better);
+  tcase_add_test(c, a_plateau_cuts_the_rate);
   return c;
 }
 
