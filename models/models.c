@@ -24,6 +24,8 @@ const ebb_network ebb_networks[] = {
     {"iunet", "invertible U-Net with learned orthogonal resampling, 1-D to 3-D", "Etmann et al. 2020", iunet_option_table,
      sizeof(iunet_options), NULL, iunet_build},
     {"unet", "standard U-Net, twin of iunet", "Ronneberger et al. 2015", unet_option_table, sizeof(unet_options), NULL, unet_build},
+    {"revunet", "partially reversible U-Net: couplings within levels, stored activations between them", "Bruegger et al. 2019", revunet_option_table,
+     sizeof(revunet_options), NULL, revunet_build},
     {"stack", "couplings of one shape, for sweeps over depth", "", stack_option_table, sizeof(stack_options), NULL,
      stack_build},
     {0},
@@ -42,6 +44,19 @@ const ebb_network *ebb_network_find(const char *name)
   ebb_fail(EBB_CONFIG, "model.name: expected a network, found '%s'\nhint: %s%s%s", name,
            near ? "did you mean " : "`ebb models` lists them", near ? near : "", near ? "?" : "");
   return NULL;
+}
+
+bool models_padding(ebb_shape in, int factor, int before[3], int after[3])
+{
+  int  size[3] = {in.d, in.h, in.w};
+  bool any = false;
+  for (int i = 0; i < 3; i++) {
+    int missing = i < 3 - in.rank ? 0 : (factor - size[i] % factor) % factor;
+    before[i] = missing / 2;
+    after[i] = missing - before[i];
+    any |= missing > 0;
+  }
+  return any;
 }
 
 ebb_status ebb_network_options(const ebb_network *n, void *options, const char *words, ebb_pool *pool)

@@ -18,6 +18,13 @@ extern const ebb_option unet_option_table[];
 typedef struct unet_options { ebb_ints channels; int depth, norm, classes; } unet_options;
 ebb_status unet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
+extern const ebb_option revunet_option_table[];
+typedef struct revunet_options { ebb_ints channels; int blocks, groups, classes; } revunet_options;
+ebb_status revunet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
+/* What an input lacks to multiples of `factor` along its dimensions (D H W), the smaller half in front; false: nothing. */
+bool models_padding(ebb_shape in, int factor, int before[3], int after[3]);
+
 typedef struct stack_options { int depth, width, classes; } stack_options;
 extern const ebb_option stack_option_table[];
 ebb_status stack_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);

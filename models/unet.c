@@ -57,19 +57,14 @@ static void add_level(ebb_sequence *s, ebb_builder *b, const unet_options *o, in
 ebb_status unet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root)
 {
   const unet_options *o = options;
-  int                 before[3] = {0}, after[3] = {0}, size[3] = {in.d, in.h, in.w}, factor = 1 << (o->channels.count - 1), missing = 0;
-  for (int i = 3 - in.rank; i < 3; i++) {
-    int more = (factor - size[i] % factor) % factor;
-    before[i] = more / 2;
-    after[i] = more - before[i];
-    missing += more;
-  }
+  int                 before[3], after[3];
+  bool                padded = models_padding(in, 1 << (o->channels.count - 1), before, after);
   ebb_sequence *s = ebb_sequence_open(b, "net", 6 * o->depth + 5);
-  if (missing) ebb_sequence_add(s, ebb_pad(b, "pad", before, after));
+  if (padded) ebb_sequence_add(s, ebb_pad(b, "pad", before, after));
   add_level(s, b, o, 0, in.c);
   ebb_sequence_add(s, ebb_conv(b, "head", (ebb_conv_options){.in = o->channels.at[0], .out = o->classes ? o->classes : classes,
                                                              .kernel = 1, .bias = true, .uniform = true}));
-  if (missing) ebb_sequence_add(s, ebb_crop(b, "crop", before, after));
+  if (padded) ebb_sequence_add(s, ebb_crop(b, "crop", before, after));
   *root = ebb_sequence_close(s);
   return EBB_OK;
 }

@@ -34,6 +34,8 @@ DECLARE(pool_mean);
 DECLARE(pool_mean_grad);
 DECLARE(pool_max);
 DECLARE(pool_max_grad);
+DECLARE(upsample);
+DECLARE(upsample_grad);
 DECLARE(softmax_xent);
 
 /* segment.c */

@@ -150,6 +150,9 @@ typedef struct ebbk_table {
   void (*pool_max)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_pool *g);
   void (*pool_max_grad)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
                         const ebbk_pool *g); /* dx != x */
+  /* Linear interpolation from g->in to g->out = g->in g->stride, stride 1 or 2 along each axis, and its adjoint. */
+  void (*upsample)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_pool *g);
+  void (*upsample_grad)(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebbk_pool *g);
 
   /* ---- loss: returns the sum over rows of the cross-entropy of softmax(x) against the target that has
    *      1 - smoothing + smoothing/c at `label` and smoothing/c elsewhere; dx = weight (softmax(x) - target).

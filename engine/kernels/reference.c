@@ -283,6 +283,54 @@ static void dropout(ebb_real *y, int ys, const ebb_real *x, int xs, double rate,
   }
 }
 
+/* ---- linear interpolation -------------------------------------------------------------------------------------- */
+/* Place of output o among the inputs, (o + 1/2) / factor - 1/2, cut to them: the site before it and the share of the next. */
+static double place_of(int o, int size, int factor, int *low)
+{
+  double at = fmin(fmax((o + 0.5) / factor - 0.5, 0), size - 1);
+  *low = (int)at < size - 1 ? (int)at : size - 1;
+  return at - *low;
+}
+
+/* Calls y += weight x, or dx += weight dy, for each of the eight corners. */
+static void upsample_walk(ebb_real *to, int ts, const ebb_real *from, int fs, const ebbk_pool *g, bool back)
+{
+  const int *in = g->in, *out = g->out;
+  for (int n = 0; n < g->n; n++)
+    for (int d = 0; d < out[0]; d++)
+      for (int h = 0; h < out[1]; h++)
+        for (int w = 0; w < out[2]; w++) {
+          int    low[3], q[3] = {d, h, w};
+          double share[3];
+          for (int i = 0; i < 3; i++) share[i] = place_of(q[i], in[i], g->stride[i], &low[i]);
+          size_t y = (((size_t)n * (size_t)out[0] + (size_t)d) * (size_t)out[1] + (size_t)h) * (size_t)out[2] + (size_t)w;
+          for (int corner = 0; corner < 8; corner++) {
+            double weight = 1;
+            int    p[3];
+            for (int i = 0; i < 3; i++) {
+              bool next = corner >> i & 1;
+              weight *= next ? share[i] : 1 - share[i];
+              p[i] = next && low[i] + 1 < in[i] ? low[i] + 1 : low[i];
+            }
+            size_t x = (((size_t)n * (size_t)in[0] + (size_t)p[0]) * (size_t)in[1] + (size_t)p[1]) * (size_t)in[2] + (size_t)p[2];
+            for (int c = 0; c < g->ci; c++)
+              to[(back ? x : y) * (size_t)ts + (size_t)c] += (ebb_real)(weight * (double)from[(back ? y : x) * (size_t)fs + (size_t)c]);
+          }
+        }
+}
+
+static void upsample(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_pool *g)
+{
+  fill(y, ys, 0, (size_t)g->n * (size_t)g->out[0] * (size_t)g->out[1] * (size_t)g->out[2], g->ci);
+  upsample_walk(y, ys, x, xs, g, false);
+}
+
+static void upsample_grad(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebbk_pool *g)
+{
+  fill(dx, dxs, 0, (size_t)g->n * (size_t)g->in[0] * (size_t)g->in[1] * (size_t)g->in[2], g->ci);
+  upsample_walk(dx, dxs, dy, dys, g, true);
+}
+
 /* ---- pooling -------------------------------------------------------------------------------------------------- */
 typedef struct pool_data {
   ebb_real       *to;
@@ -525,6 +573,8 @@ const ebbk_table ebbk_reference = {
     .pool_mean_grad = pool_mean_grad,
     .pool_max = pool_max,
     .pool_max_grad = pool_max_grad,
+    .upsample = upsample,
+    .upsample_grad = upsample_grad,
     .softmax_xent = softmax_xent,
     .segment_scratch = ebbk_segment_scratch,
     .segment_sums = ebbk_segment_sums,

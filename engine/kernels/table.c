@@ -35,6 +35,8 @@ const ebbk_table TABLE(EBBK_ISA) = {
     ENTRY(pool_mean_grad),
     ENTRY(pool_max),
     ENTRY(pool_max_grad),
+    ENTRY(upsample),
+    ENTRY(upsample_grad),
     ENTRY(softmax_xent),
     ENTRY(segment_scratch),
     ENTRY(segment_sums),

@@ -34,6 +34,9 @@ ebb_layer *ebb_mean_pool(ebb_builder *b, const char *name, int size);
 ebb_layer *ebb_max_pool(ebb_builder *b, const char *name, int size);
 ebb_layer *ebb_global_mean(ebb_builder *b, const char *name);
 
+/* upsample.c -- twice the sites along every spatial dimension, linearly interpolated (PyTorch's align_corners=False) */
+ebb_layer *ebb_upsample(ebb_builder *b, const char *name);
+
 /* widen.c -- mean pool by `stride`, then zero channels equally before and behind: RevNet's parameter-free shortcut */
 ebb_layer *ebb_widen(ebb_builder *b, const char *name, int in, int out, int stride);
 

@@ -338,6 +338,50 @@ class UNet(nn.Module):
         return self.head(self.level(x, 0)).permute(0, 2, 3, 1)
 
 
+class RevUNet(nn.Module):
+    """Bruegger et al. 2019: F/G couplings of group norm, leaky ReLU, 3x3 within levels; max pool 2, 1x1 down and up, linear
+    interpolation and a sum between them."""
+
+    def __init__(self, channels, classes=10):
+        super().__init__()
+        self.count = len(channels)
+        self.stem = conv(3, channels[0], 3)
+        for i, c in enumerate(channels):
+            for way in ("encoder", "decoder") if i + 1 < self.count else ("encoder",):
+                coupling, part = nn.Module(), nn.Module()
+                for path in "f", "g":
+                    block = nn.Module()
+                    block.norm = nn.GroupNorm(GROUPS, c // 2)
+                    block.conv = conv(c // 2, c // 2, 3)
+                    coupling.add_module(path, block)
+                part.add_module("0", coupling)
+                self.add_module(way + str(i), part)
+            if i + 1 < self.count:
+                self.add_module("down%d" % i, nn.Conv2d(c, channels[i + 1], 1))
+                self.add_module("up%d" % i, nn.Conv2d(channels[i + 1], c, 1))
+        self.head = nn.Conv2d(channels[0], classes, 1)
+
+    def coupling(self, x, name):
+        part = getattr(getattr(self, name), "0")
+
+        def path(block, y):
+            return block.conv(leaky(block.norm(y)))
+        x1, x2 = x.chunk(2, 1)
+        x1 = x1 + path(part.f, x2)
+        return torch.cat((x1, x2 + path(part.g, x1)), 1)
+
+    def level(self, x, i):
+        x = self.coupling(x, "encoder%d" % i)
+        if i + 1 == self.count:
+            return x
+        below = self.level(getattr(self, "down%d" % i)(F.max_pool2d(x, 2)), i + 1)
+        below = F.interpolate(getattr(self, "up%d" % i)(below), scale_factor=2, mode="bilinear", align_corners=False)
+        return self.coupling(x + below, "decoder%d" % i)
+
+    def forward(self, x):
+        return self.head(self.level(self.stem(x), 0)).permute(0, 2, 3, 1)
+
+
 # ---- cases: network, its own options, options of training ------------------------------------------------------------
 BASIC, WIDE = [32, 32, 64, 112], [32, 64, 128, 256]
 
@@ -359,13 +403,14 @@ CASES = {
     "iunet-cayley": case("iunet", "cayley", [6, 12, 24], seed=1, momentum=0.9),
     "iunet-exponential": case("iunet", "exponential", [7, 15, 20], seed=2, momentum=0.9),
     "unet": case("unet", None, [6, 12, 24], seed=3, momentum=0.9),
+    "revunet": case("revunet", None, [8, 16, 24], seed=1, momentum=0.9),
     "stack": case("stack", None, [64], seed=6, momentum=0.9),
     # With a usual epsilon the first steps are the signs of gradients, those of rounding too.
     "adam": case("stack", None, [64], seed=6, optimizer="adam", decay=1e-2, epsilon=1e-2),
     "adamw": case("stack", None, [64], seed=6, optimizer="adamw", decay=1e-1, beta1=0.8, epsilon=1e-2),
     "adamax": case("stack", None, [64], seed=6, optimizer="adamax", decay=1e-2, epsilon=1e-1),
 }
-UNITS, DEPTH, LR, BLOCKS = [2, 2, 2], 6, 0.02, [2, 3, 1]
+UNITS, DEPTH, LR, BLOCKS, GROUPS = [2, 2, 2], 6, 0.02, [2, 3, 1], 2
 
 
 def make(network, variant, widths):
@@ -375,6 +420,8 @@ def make(network, variant, widths):
         return IUNet(widths, BLOCKS, variant)
     if network == "unet":
         return UNet(widths)
+    if network == "revunet":
+        return RevUNet(widths)
     return Network(Details(variant, "164" in network), network.startswith("revnet"), UNITS, widths)
 
 
@@ -388,6 +435,8 @@ def words(network, variant, widths, train):
         own = ["resample=" + variant, "channels=" + listed(widths), "blocks=" + listed(BLOCKS)]
     elif network == "unet":
         own = ["channels=" + listed(widths)]
+    elif network == "revunet":
+        own = ["channels=" + listed(widths), "groups=%d" % GROUPS]
     else:
         own = ["variant=" + variant, "units=" + listed(UNITS), "widths=" + listed(widths)]
     return own + ["train.lr=%g" % LR, "train.decay=%g" % train.get("decay", 0)] + \

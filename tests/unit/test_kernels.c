@@ -507,6 +507,26 @@ START_TEST(dropout_rate)
 }
 END_TEST
 
+START_TEST(upsampling)
+{
+  for (int i = 0; i < 60; i++) {
+    ebbk_pool g = {.n = between(1, 3), .ci = between(1, 40)};
+    g.co = g.ci;
+    for (int j = 0; j < 3; j++) {
+      g.in[j] = between(1, 6);
+      g.stride[j] = between(1, 3) > 1 ? 2 : 1;
+      g.out[j] = g.in[j] * g.stride[j];
+    }
+    size_t in = (size_t)g.n * sites(g.in), out = (size_t)g.n * sites(g.out);
+    matrix x = matrix_random(in, g.ci, between(0, 3)), dy = matrix_random(out, g.ci, between(0, 3));
+    matrix y = matrix_new(out, g.ci, between(0, 3)), dx = matrix_new(in, g.ci, between(0, 3));
+    COMPARE(y, 1e-6, "upsample", k->upsample(y.p, y.stride, x.p, x.stride, &g));
+    COMPARE(dx, 1e-6, "upsample_grad", k->upsample_grad(dx.p, dx.stride, dy.p, dy.stride, &g));
+    matrix_free(&x), matrix_free(&dy), matrix_free(&y), matrix_free(&dx);
+  }
+}
+END_TEST
+
 /* ---- pooling ---------------------------------------------------------------------------------------------------- */
 START_TEST(pooling)
 {
@@ -980,6 +1000,7 @@ int main(void)
   tcase_add_loop_test(fast, elementwise, 1, n);
   tcase_add_loop_test(all, dropout_rate, 0, n);
   tcase_add_loop_test(fast, pooling, 1, n);
+  tcase_add_loop_test(fast, upsampling, 1, n);
   tcase_add_loop_test(fast, loss, 1, n);
   tcase_add_loop_test(all, loss_known, 0, n);
   tcase_add_loop_test(fast, segment, 1, n);
