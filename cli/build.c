@@ -92,6 +92,15 @@ ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, i
   return ebb_network_model(m, c->network, c->model, shape, classes);
 }
 
+void ebb_build_note_padding(const ebb_model *m)
+{
+  char in[EBB_SHAPE_TEXT], out[EBB_SHAPE_TEXT];
+  const ebb_layer *first = m->root->ops->child(m->root, 0);
+  if (!first || strcmp(first->ops->name, "pad") != 0) return;
+  fprintf(stderr, "%s: inputs of %s are padded with zeros to %s, which the strides divide, and outputs cropped\n", m->name,
+          ebb_shape_print(in, m->in), ebb_shape_print(out, ebb_layer_shape(first, m->in)));
+}
+
 ebb_status ebb_build_fits(const ebb_model *m, const ebb_data *data)
 {
   if (m->out.c >= data->classes || (m->out.c == 1 && data->classes == 2)) return EBB_OK;

@@ -24,6 +24,9 @@ ebb_status ebb_build_input(ebb_input *in, const ebb_config *c);
 /* The network of the configuration. */
 ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, int classes);
 
+/* Says on standard error if the network pads its input to sizes that its strides divide. */
+void ebb_build_note_padding(const ebb_model *m);
+
 /* `shape` with `n` samples. */
 ebb_shape ebb_build_batch(ebb_shape shape, int n);
 

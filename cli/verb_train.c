@@ -160,6 +160,7 @@ static void print_start(const session *s)
   fprintf(stderr, "%s: %zu parameters, input %s, batch %d, %s, %s planned, %d threads\n", s->model.name, s->model.weights,
           ebb_shape_print(shape, s->data->shape), t->options.batch, ebb_policy_names[t->policy],
           ebb_print_bytes(bytes, t->plan.peak), ebb_threads());
+  ebb_build_note_padding(&s->model);
   if (s->resumed) fprintf(stderr, "resumed at step %" PRIu64 " of %" PRIu64 "\n", t->step, t->steps);
 }
 

@@ -23,6 +23,8 @@ options=(iunet 'model.channels=8,16' 'model.blocks=1,1' 'data.train=scans[0:4]' 
   data.per_volume=8 train.batch=4 train.epochs=10 train.lr=0.02 train.loss=cross_entropy+dice)
 check 'train' "$EBB" train "${options[@]}" out=run
 best=run/checkpoint_best.h5
+check 'sizes that strides do not divide are padded, and it says so' grep -q '17x18x19x1 are padded with zeros to 18x18x20x1' \
+  <("$EBB" train "${options[@]}" data.patch=17x18x19 train.steps=1 train.batch=1 out=odd 2>&1)
 "$EBB" eval --json $best > eval.json 2> said
 verdict $? 'eval --json' "$(cat said)"
 awk "BEGIN {exit !($(value eval.json mean_dice) > 0.85)}"

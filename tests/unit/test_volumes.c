@@ -419,6 +419,72 @@ START_TEST(refuses_what_does_not_go_together)
 }
 END_TEST
 
+static bool notes(const ebb_data *d, const char *words)
+{
+  for (int i = 0; i < d->note_count; i++)
+    if (strstr(d->notes[i], words)) return true;
+  return false;
+}
+
+START_TEST(says_what_one_might_trip_over)
+{
+  static double zeros[500];
+  make_three();
+  hid_t f = H5Fcreate(at("empty.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  zeros[3] = 1;
+  put(f, "raw", H5T_IEEE_F32LE, 3, (int[]){5, 10, 10}, zeros);
+  zeros[3] = 0;
+  put(f, "label", H5T_STD_U8LE, 3, (int[]){5, 10, 10}, zeros);
+  H5Fclose(f);
+  ebb_data_options o = options(at(""));
+  o.patch = "6x8x8";
+  ebb_data *d = open_data(&o);
+  ck_assert(notes(d, "warning: 1 of 4 samples have no foreground"));
+  ck_assert(notes(d, "2 of 4 samples are smaller than the patch: padded with the mean"));
+  ebb_data_close(d);
+  o = options(at("empty.h5"));
+  o.axes = "dhw";
+  d = open_data(&o);
+  ck_assert(notes(d, "warning: all labels are 0"));
+  ebb_data_close(d);
+  f = H5Fopen(at("a.h5"), H5F_ACC_RDWR, H5P_DEFAULT); /* two candidates */
+  put(f, "image", H5T_IEEE_F32LE, 3, (int[]){5, 10, 10}, zeros);
+  H5Fclose(f);
+  o = options(at("[0:1]"));
+  REFUSES(&o, EBB_DATA, "a.h5", "two candidates", "/image", "/raw", "data.raw=");
+}
+END_TEST
+
+/* Values are one for all or one a channel where they are given. */
+START_TEST(mean_and_deviation_may_be_given)
+{
+  make((file){.name = "a.h5", .c = 2, .d = 4, .h = 5, .w = 6});
+  ebb_data_options o = options(at("a.h5"));
+  o.mean = (ebb_numbers){2, {10, 20}};
+  o.std = (ebb_numbers){1, {4}};
+  ebb_data *d = open_data(&o);
+  const ebb_volume *v = &ebb_data_inside(d)->maps[EBB_TRAIN_SET].volumes.at[0];
+  ck_assert(v->mean[0] == 10 && v->mean[1] == 20 && v->std[0] == 4 && v->std[1] == 4);
+  ck_assert(d->mean.count == 2 && d->std.at[0] == 4); /* a checkpoint keeps them */
+  ebb_data_close(d);
+  o.mean.count = 1, o.std = (ebb_numbers){3, {1, 1, 1}};
+  REFUSES(&o, EBB_CONFIG, "data.std", "1 or 2 numbers", "found 3");
+  o.std = (ebb_numbers){1, {0}};
+  REFUSES(&o, EBB_CONFIG, "data.std", "above 0");
+}
+END_TEST
+
+START_TEST(ranges_of_labels_become_classes)
+{
+  ebb_label_map map;
+  ck_assert_int_eq(ebb_label_map_read(&map, "0:0,1-3:1,7:2,-4--2:3"), EBB_OK);
+  const struct { double value; int class; } known[] = {{0, 0}, {1, 1}, {3, 1}, {7, 2}, {-3, 3}, {4, -1}, {2.5, -1}, {-1, -1}};
+  for (int i = 0; i < 8; i++) ck_assert_int_eq(ebb_label_class(&map, 4, known[i].value), known[i].class);
+  ck_assert_int_eq(ebb_label_map_read(&map, "3-1:2"), EBB_CONFIG);
+  ck_assert_int_eq(ebb_label_map_read(&map, "1-:2"), EBB_CONFIG);
+}
+END_TEST
+
 START_TEST(a_file_that_vanishes_is_named)
 {
   ebb_source *source;
@@ -469,6 +535,9 @@ int main(void)
   tcase_add_test(t, masks_of_255_are_class_1);
   tcase_add_test(t, refuses_labels_outside_of_the_classes);
   tcase_add_test(t, refuses_what_does_not_go_together);
+  tcase_add_test(t, says_what_one_might_trip_over);
+  tcase_add_test(t, mean_and_deviation_may_be_given);
+  tcase_add_test(t, ranges_of_labels_become_classes);
   tcase_add_test(t, a_file_that_vanishes_is_named);
   tcase_add_test(t, refuses_nan);
   suite_add_tcase(suite, t);
