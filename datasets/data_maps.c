@@ -26,6 +26,7 @@ static ebb_status settle_patch(ebb_data_parts *p, ebb_patch_set *s)
 static const char *map_text(const ebb_label_map *map, ebb_pool *pool)
 {
   const char *text = "";
+  if (map->one_hot) return "one-hot";
   for (int i = 0; i < map->count; i++) {
     text = ebb_pool_text(pool, "%s%s%lld", text, i ? "," : "", (long long)map->low[i]);
     if (map->high[i] > map->low[i]) text = ebb_pool_text(pool, "%s-%lld", text, (long long)map->high[i]);

@@ -203,6 +203,12 @@ static size_t wide_values(const ebb_patch_set *s)
   return wide_sites(s) * (size_t)s->volumes.channels;
 }
 
+/* Of a box of raw data or of labels as it is in the file. */
+static size_t box_bytes(const ebb_patch_set *s)
+{
+  return wide_sites(s) * (size_t)s->volumes.box_channels * sizeof(double);
+}
+
 static size_t tables_bytes(const ebb_patch_set *s)
 {
   return 2 * ebb_align(((size_t)s->volumes.count + 1) * sizeof(uint32_t));
@@ -211,7 +217,7 @@ static size_t tables_bytes(const ebb_patch_set *s)
 static size_t arena_bytes(const ebb_patch_set *s, int batch)
 {
   ebb_shape x = batch_shape(s, batch);
-  return ebb_data_batch_bytes(x, ebb_sites(x)) + ebb_align(wide_values(s) * sizeof(double)) +
+  return ebb_data_batch_bytes(x, ebb_sites(x)) + ebb_align(box_bytes(s)) +
          ebb_align(wide_values(s) * sizeof(ebb_real)) + ebb_align(wide_sites(s) * sizeof(int32_t)) + tables_bytes(s);
 }
 
@@ -235,7 +241,7 @@ static void take_memory(patches *t)
   ebb_shape x = t->ahead.source.shape;
   t->order = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->order, EBB_USE_KEPT);
   t->first_tile = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->first_tile, EBB_USE_KEPT);
-  t->reader.numbers = ebb_arena_low(&t->memory, wide_values(s) * sizeof(double), EBB_USE_KEPT);
+  t->reader.numbers = ebb_arena_low(&t->memory, box_bytes(s), EBB_USE_KEPT);
   t->wide.x = ebb_arena_low(&t->memory, wide_values(s) * sizeof(ebb_real), EBB_USE_KEPT);
   t->wide.labels = ebb_arena_low(&t->memory, wide_sites(s) * sizeof(int32_t), EBB_USE_KEPT);
   t->wide.channels = s->volumes.channels;

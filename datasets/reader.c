@@ -91,7 +91,7 @@ ebb_status ebb_reader_labels(ebb_reader *r, int32_t *labels, int i, const int st
     for (int h = 0; h < b.size[1]; h++)
       for (int w = 0; w < b.size[2]; w++) {
         if (!owned(own, d + b.start[0], h + b.start[1], w + b.start[2])) continue;
-        double value = ebb_h5_value(r->numbers, s->label->kind, (size_t)(d * b.d + h * b.h + w * b.w));
+        double value = ebb_label_value(s, &b, r->numbers, d, h, w);
         labels[site_of(&b, start, size, d, h, w)] = ebb_label_class(r->map, r->classes, value);
       }
   return EBB_OK;

@@ -12,7 +12,7 @@ typedef struct ebb_reader {
   const ebb_volumes   *volumes;
   const ebb_label_map *map;
   int                  classes;
-  void                *numbers;   /* room for the largest box, 8 bytes a value; the caller's */
+  void                *numbers;   /* room for the largest box of box_channels, 8 bytes a value; the caller's */
   ebb_opened           open[EBB_READER_FILES];
   int                  next;      /* the one to be closed when another is needed */
 } ebb_reader;

@@ -68,6 +68,7 @@ static ebb_status add_place(parts *p, const char *place, const ebb_data_options 
   if (v->count) memcpy(all, v->at, (size_t)v->count * sizeof *all);
   memcpy(all + v->count, more.at, (size_t)more.count * sizeof *all);
   if (v->working_bytes > more.working_bytes) more.working_bytes = v->working_bytes;
+  if (v->box_channels > more.box_channels) more.box_channels = v->box_channels;
   more.at = all;
   more.count += v->count;
   *v = more;
@@ -109,7 +110,7 @@ void ebb_scans_close(ebb_scans *s)
 
 static size_t room(const ebb_scans *s, size_t sites)
 {
-  return ebb_align(sites * (size_t)s->channels * sizeof(double));
+  return ebb_align(sites * (size_t)((const parts *)s)->volumes.box_channels * sizeof(double));
 }
 
 size_t ebb_scans_bytes(const ebb_scans *s, size_t sites)
@@ -139,7 +140,7 @@ ebb_status ebb_scans_labels(ebb_scans *s, int32_t *labels, int i, const int star
 int64_t ebb_scans_value(const ebb_scans *s, int class)
 {
   const ebb_label_map *map = &((const parts *)s)->map;
-  for (int i = 0; i < map->count; i++)
+  for (int i = 0; i < map->count && !map->one_hot; i++)
     if (map->class[i] == class) return map->low[i];
   return class;
 }

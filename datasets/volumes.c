@@ -10,6 +10,11 @@
 #define SLAB_BYTES ((size_t)8 << 20)
 #define UM_OF_MM   1000.0
 
+static size_t largest(size_t a, size_t b)
+{
+  return a > b ? a : b;
+}
+
 /* ---- boxes -------------------------------------------------------------------------------------------------------- */
 static int site_axis(char letter)
 {
@@ -30,6 +35,16 @@ ebb_status ebb_box_read(ebb_box *box, void *numbers, ebb_h5 *f, const ebb_h5_dat
     step *= (ptrdiff_t)count[i];
   }
   return ebb_h5_read(numbers, f, start, count);
+}
+
+double ebb_label_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x)
+{
+  ptrdiff_t at = z * b->d + y * b->h + x * b->w;
+  double found = 0;
+  if (s->masks == 0) return ebb_h5_value(numbers, s->label->kind, (size_t)at);
+  for (int k = 0; k < s->masks; k++)
+    if (ebb_h5_value(numbers, s->label->kind, (size_t)(at + k * b->c)) != 0) found = found == 0 ? k + 1 : NAN;
+  return found;
 }
 
 /* ---- finding ------------------------------------------------------------------------------------------------------ */
@@ -101,11 +116,6 @@ static ebb_status agree(finder *k, const ebb_stack *s)
                   s->file, s->raw->path, v->rank, v->channels, v->at[0].stack->file, rank, channels);
 }
 
-static size_t largest(size_t a, size_t b)
-{
-  return a > b ? a : b;
-}
-
 static ebb_status require_values(const ebb_stack *s, const ebb_h5_dataset *d, ebb_pool *pool)
 {
   if (d && d->trouble) return ebb_fail(EBB_DATA, "%s:%s: expected numbers, but %s", s->file, d->path, d->trouble);
@@ -131,6 +141,7 @@ static ebb_status describe(finder *k, const ebb_h5 *f, const char *group)
                     (long long)k->first, (long long)samples);
   for (int64_t i = k->first; i < last; i++) append(k, s, (uint32_t)i);
   k->v->working_bytes = largest(k->v->working_bytes, largest(ebb_h5_working_bytes(s->raw), s->label ? ebb_h5_working_bytes(s->label) : 0));
+  k->v->box_channels = (int)largest((size_t)k->v->box_channels, largest((size_t)k->v->channels, (size_t)s->masks));
   k->v->value_bytes = largest(k->v->value_bytes, s->raw->bytes);
   return EBB_OK;
 }
@@ -187,17 +198,25 @@ static void note_point(ebb_volume *v, uint64_t site, uint64_t *seen, uint64_t *s
   v->foreground[v->foreground_count++] = (uint32_t)site;
 }
 
-static void scan_label(ebb_census *census, ebb_volume *v, const ebb_box *b, const void *numbers, uint64_t *seen, uint64_t *stride)
+/* What is counted of the labels of one volume. */
+typedef struct label_scan { uint64_t seen, stride, zeros; double background; bool again; } label_scan;
+
+static ebb_status scan_label(ebb_census *census, ebb_volume *v, const ebb_box *b, const void *numbers, label_scan *l)
 {
-  ebb_h5_kind kind = v->stack->label->kind;
   for (int z = 0; z < b->size[0]; z++)
     for (int y = 0; y < b->size[1]; y++)
       for (int x = 0; x < b->size[2]; x++) {
-        double value = ebb_h5_value(numbers, kind, (size_t)(z * b->d + y * b->h + x * b->w));
+        double value = ebb_label_value(v->stack, b, numbers, z, y, x);
+        if (isnan(value) && v->stack->masks)
+          return ebb_fail(EBB_DATA, "%s:%s: expected at most one of the %d masks at each site, found more at sample %u, voxel (%d, %d, %d)\nhint: classes "
+                          "that overlap cannot be trained together; choose a dataset with data.label=NAME", v->stack->file, v->stack->label->path,
+                          v->stack->masks, v->sample, z + b->start[0], y + b->start[1], x + b->start[2]);
         uint64_t site = ((uint64_t)(z + b->start[0]) * (uint64_t)v->size[1] + (uint64_t)(y + b->start[1])) * (uint64_t)v->size[2] + (uint64_t)(x + b->start[2]);
-        ebb_census_add(census, value, v, site);
-        if (value != 0) note_point(v, site, seen, stride);
+        if (!l->again) ebb_census_add(census, value, v, site);
+        l->zeros += value == 0;
+        if (value != l->background) note_point(v, site, &l->seen, &l->stride);
       }
+  return EBB_OK;
 }
 
 /* Planes that are read together: at most SLAB_BYTES, at least one. */
@@ -208,17 +227,38 @@ static int slab_planes(const ebb_volume *v, int channels)
   return planes < 1 ? 1 : planes < (size_t)v->size[0] ? (int)planes : v->size[0];
 }
 
-static ebb_status scan(finder *k, ebb_census *census, ebb_volume *v, ebb_h5 *f, bool label, sums *all, void *numbers)
+static ebb_status scan(finder *k, ebb_census *census, ebb_volume *v, ebb_h5 *f, label_scan *label, sums *all, void *numbers)
 {
   const ebb_stack *s = v->stack;
-  int planes = slab_planes(v, k->v->channels);
-  uint64_t seen = 0, stride = 1;
+  int planes = slab_planes(v, k->v->box_channels);
   for (int z = 0; z < v->size[0]; z += planes) {
     ebb_box b = {.start = {z}, .size = {v->size[0] - z < planes ? v->size[0] - z : planes, v->size[1], v->size[2]}};
     EBB_TRY(ebb_box_read(&b, numbers, f, label ? s->label : s->raw, label ? s->label_axes : s->raw_axes, v->sample));
-    if (label) scan_label(census, v, &b, numbers, &seen, &stride);
+    if (label) EBB_TRY(scan_label(census, v, &b, numbers, label));
     else EBB_TRY(scan_raw(all, v, &b, numbers, k->v->channels));
   }
+  return EBB_OK;
+}
+
+/* Where one of the masks is the background's, every site has one: the foreground is found in a second reading. */
+static ebb_status scan_labels(finder *k, ebb_census *census, ebb_volume *v, ebb_h5 *f, void *numbers)
+{
+  label_scan l = {.stride = 1};
+  v->foreground = ebb_pool_take(k->pool, EBB_VOLUME_POINTS * sizeof *v->foreground);
+  EBB_TRY(scan(k, census, v, f, &l, NULL, numbers));
+  if (v->stack->masks == 0 || l.zeros > 0) return EBB_OK;
+  l = (label_scan){.stride = 1, .background = 1, .again = true};
+  v->foreground_count = 0;
+  return scan(k, census, v, f, &l, NULL, numbers);
+}
+
+static ebb_status scan_image(finder *k, ebb_volume *v, ebb_h5 *f, void *numbers)
+{
+  sums all[EBB_CHANNELS_MOST] = {{0}};
+  v->mean = ebb_pool_take(k->pool, 2 * (size_t)k->v->channels * sizeof *v->mean);
+  v->std = v->mean + k->v->channels;
+  EBB_TRY(scan(k, NULL, v, f, NULL, all, numbers));
+  for (int c = 0; c < k->v->channels; c++) settle(v, c, &all[c], k->o);
   return EBB_OK;
 }
 
@@ -231,19 +271,13 @@ static ebb_status scan_file(finder *k, ebb_census *census, ebb_h5 *f, int first)
   size_t most = 0;
   if (first == v->count) return EBB_OK;
   for (int i = first; i < v->count; i++)
-    most = largest(most, (size_t)slab_planes(&v->at[i], v->channels) * (size_t)v->at[i].size[1] * (size_t)v->at[i].size[2]);
-  EBB_TRY(ebb_arena_create(&scratch, "volumes", most * (size_t)v->channels * sizeof(double)));
+    most = largest(most, (size_t)slab_planes(&v->at[i], v->box_channels) * (size_t)v->at[i].size[1] * (size_t)v->at[i].size[2]);
+  EBB_TRY(ebb_arena_create(&scratch, "volumes", most * (size_t)v->box_channels * sizeof(double)));
   void *numbers = ebb_arena_low(&scratch, scratch.size, EBB_USE_KEPT);
   for (int label = 0; label < (v->at[first].stack->label ? 2 : 1) && status == EBB_OK; label++) {
     status = ebb_h5_choose(f, label ? v->at[first].stack->label : v->at[first].stack->raw);
-    for (int i = first; i < v->count && status == EBB_OK; i++) {
-      sums all[EBB_CHANNELS_MOST] = {{0}};
-      ebb_volume *x = &v->at[i];
-      if (label) x->foreground = ebb_pool_take(k->pool, EBB_VOLUME_POINTS * sizeof *x->foreground);
-      else x->mean = ebb_pool_take(k->pool, 2 * (size_t)v->channels * sizeof *x->mean), x->std = x->mean + v->channels;
-      status = scan(k, census, x, f, label, all, numbers);
-      for (int c = 0; c < v->channels && status == EBB_OK && !label; c++) settle(x, c, &all[c], k->o);
-    }
+    for (int i = first; i < v->count && status == EBB_OK; i++)
+      status = label ? scan_labels(k, census, &v->at[i], f, numbers) : scan_image(k, &v->at[i], f, numbers);
   }
   ebb_arena_destroy(&scratch);
   return status;
@@ -308,13 +342,23 @@ ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes
 }
 
 /* ---- is it such a set? ------------------------------------------------------------------------------------------------ */
-/* Classes are (N), (N, 1, ..) or one-hot (N, K); maps have at least two of the raw data's sizes, side by side. */
+/* Are the label's sizes, without axis `skip`, among the raw data's, in their order? */
+static bool among(const ebb_h5_dataset *raw, const ebb_h5_dataset *label, int skip)
+{
+  int at = skip == 0;
+  for (int i = 0; i < raw->rank && at < label->rank; i++)
+    if (raw->dims[i] == label->dims[at]) at += at + 1 == skip ? 2 : 1;
+  return at >= label->rank;
+}
+
+/* Classes are (N), (N, 1, ..) or one-hot (N, K); maps have at least two of the raw data's sizes, side by side, and perhaps an axis of
+ * masks. */
 static bool is_map(const ebb_h5_dataset *raw, const ebb_h5_dataset *label)
 {
-  int shared = 0;
-  if (raw->rank < 2 || (label->rank != raw->rank && label->rank != raw->rank - 1)) return false;
-  for (int i = 0; i < raw->rank && shared < label->rank; i++) shared += raw->dims[i] == label->dims[shared];
-  return shared == label->rank && label->rank >= 2 && label->count > label->dims[0];
+  if (raw->rank < 2 || label->rank < 2 || label->rank < raw->rank - 1 || label->rank > raw->rank + 1 || label->count <= label->dims[0]) return false;
+  if (label->rank <= raw->rank && among(raw, label, -1)) return true;
+  if (label->rank < 3) return false;
+  return among(raw, label, 0) || among(raw, label, 1) || among(raw, label, label->rank - 1);
 }
 
 ebb_status ebb_volumes_meant(bool *meant, const char *text, const ebb_data_options *o, ebb_pool *pool)

@@ -14,7 +14,8 @@ typedef struct ebb_stack {
   const char *file;
   const ebb_h5_dataset *raw, *label; /* label: NULL where there is none, in images to be predicted */
   char raw_axes[EBB_H5_RANK + 1];   /* "cdhw", "nchw"                                            */
-  char label_axes[EBB_H5_RANK + 1]; /* "dhw", "nhw"                                              */
+  char label_axes[EBB_H5_RANK + 1]; /* "dhw", "nhw"; "cdhw" where each class has a mask          */
+  int masks;                        /* of these, how many; 0: labels are numbers                 */
 } ebb_stack;
 
 typedef struct ebb_volume {
@@ -30,6 +31,7 @@ typedef struct ebb_volume {
 /* How values in files become classes. */
 typedef struct ebb_label_map {
   int count;                        /* 0: a value is its class                                   */
+  bool one_hot;                     /* of masks, one of which is the background's                */
   int64_t low[EBB_LABEL_PAIRS], high[EBB_LABEL_PAIRS]; /* values low .. high are of the class    */
   int class[EBB_LABEL_PAIRS];
 } ebb_label_map;
@@ -38,6 +40,7 @@ typedef struct ebb_volumes {
   int count, rank, channels;
   ebb_volume *at;                   /* (count) in the order of files and samples                 */
   int largest[3];                   /* D H W                                                     */
+  int box_channels;                 /* the most that a box of raw data or labels has of them     */
   size_t working_bytes;             /* libhdf5's own, at most, for one of them                   */
   size_t value_bytes;               /* of raw, at most                                           */
 } ebb_volumes;
@@ -58,7 +61,7 @@ ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes
 /* The class of a value; -1: none. */
 int ebb_label_class(const ebb_label_map *map, int classes, double value);
 
-/* "0:0,255:1", "0:0,1-90:1" */
+/* "0:0,255:1", "0:0,1-90:1", "one-hot" */
 ebb_status ebb_label_map_read(ebb_label_map *map, const char *text);
 
 /* A box of one volume in a dataset: read into `numbers` (which has room), then walked by steps. */
@@ -67,6 +70,9 @@ typedef struct ebb_box {
   ptrdiff_t d, h, w, c;             /* steps between neighbours in `numbers`, in values          */
 } ebb_box;
 ebb_status ebb_box_read(ebb_box *box, void *numbers, ebb_h5 *f, const ebb_h5_dataset *d, const char *axes, uint32_t sample);
+
+/* The label of a site of a box that was read: of masks 1 + the number of the one that holds it, 0 if none does, NaN if several do. */
+double ebb_label_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x);
 
 /* Opens the stack's file again and checks that both datasets are what they were. */
 ebb_status ebb_stack_reopen(ebb_h5 **f, const ebb_stack *s, ebb_pool *pool);

@@ -57,10 +57,25 @@ static const char *insert(const char *letters, int at, ebb_pool *pool)
   return at < 0 ? letters : ebb_pool_text(pool, "%.*sc%s", at, letters, letters + at);
 }
 
+/* The label without its axis of masks: where it has one more than the raw data. With as many, sizes that differ are a mistake, unless
+ * data.axes or an attribute says that there are channels. */
+static ebb_h5_dataset without_masks(const ebb_h5_dataset *raw, const ebb_h5_dataset *label)
+{
+  const int places[] = {0, 1, label->rank - 1};
+  for (int k = 0; k < 3 && label->rank == raw->rank + 1; k++) {
+    ebb_h5_dataset bare = *label;
+    bare.rank--;
+    for (int i = places[k]; i < bare.rank; i++) bare.dims[i] = label->dims[i + 1];
+    if (channel_axis(raw, &bare) != -2) return bare;
+  }
+  return *label;
+}
+
 /* By the sizes and the place of the channels alone. `many`: the file is one of many, so it is no stack. */
 static ebb_status by_sizes(const char **axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *raw, const ebb_h5_dataset *label, bool many)
 {
-  int c = channel_axis(raw, label), rest = label->rank;
+  ebb_h5_dataset bare = channel_axis(raw, label) == -2 ? without_masks(raw, label) : *label;
+  int c = channel_axis(raw, &bare), rest = bare.rank;
   if (c == -2 || rest > 4 || rest < 1) return refuse_sizes(f, raw, label, notes->pool);
   if (c == -3) return refuse_doubt(f, raw, insert(sites(rest, false), 0, notes->pool), insert(sites(rest, false), rest, notes->pool), notes->pool);
   bool first = c == 0, second = c == 1, sure = rest == 1 || rest == 4 || first || (second && rest > 1);
@@ -100,22 +115,35 @@ static ebb_status as_said(const char **axes, const ebb_h5 *f, const ebb_h5_datas
   return EBB_OK;
 }
 
-/* The raw data's letters without c, against the label's sizes. */
-static ebb_status set_axes(ebb_stack *s, const ebb_h5 *f, const char *axes, ebb_pool *pool)
+/* Do the letters, of which c may have any size, fit the label's sizes? */
+static bool fits_label(const ebb_stack *s, const char *letters)
 {
-  int used = 0;
-  strcpy(s->raw_axes, axes);
-  if (!s->label) return EBB_OK;
-  for (int i = 0; i < s->raw->rank; i++) {
-    bool extra = axes[i] == 'c' && s->label->rank == s->raw->rank - 1;
-    if (extra) continue;
-    if (used >= s->label->rank || s->label->dims[used] != (axes[i] == 'c' ? 1 : s->raw->dims[i]))
-      return refuse_sizes(f, s->raw, s->label, pool);
-    s->label_axes[used++] = axes[i];
+  if (strlen(letters) != (size_t)s->label->rank) return false;
+  for (int i = 0; letters[i]; i++) {
+    const char *at = strchr(s->raw_axes, letters[i]);
+    if (letters[i] != 'c' && (!at || s->raw->dims[at - s->raw_axes] != s->label->dims[i])) return false;
   }
-  return used == s->label->rank ? EBB_OK : refuse_sizes(f, s->raw, s->label, pool);
+  return true;
 }
 
+/* A label may have the channels' axis, too: of one place, or of masks. It stands where the raw data's does, behind n, or last. */
+static ebb_status set_axes(ebb_stack *s, const ebb_h5 *f, const char *axes, ebb_pool *pool)
+{
+  char *bare = ebb_pool_text(pool, "%s", axes), *c = strchr(bare, 'c');
+  strcpy(s->raw_axes, axes);
+  if (!s->label) return EBB_OK;
+  if (c) memmove(c, c + 1, strlen(c));
+  const char *readings[] = {bare, axes, insert(bare, *bare == 'n', pool), insert(bare, (int)strlen(bare), pool)};
+  for (int i = 0; i < 4; i++) {
+    const char *mask = strchr(readings[i], 'c');
+    if (!fits_label(s, readings[i])) continue;
+    strcpy(s->label_axes, readings[i]);
+    s->masks = mask && s->label->dims[mask - readings[i]] > 1 ? (int)s->label->dims[mask - readings[i]] : 0;
+    if (s->masks <= EBB_LABEL_PAIRS) return EBB_OK;
+    return ebb_fail(EBB_DATA, "%s:%s: expected at most %d masks, found %d", s->file, s->label->path, EBB_LABEL_PAIRS, s->masks);
+  }
+  return refuse_sizes(f, s->raw, s->label, pool);
+}
 ebb_status ebb_volumes_axes(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, bool many)
 {
   const char *axes = NULL;

@@ -18,9 +18,17 @@ static int read_pair(const char *p, long long *low, long long *high, int *class)
   return sscanf(p, "%lld-%lld:%d%n", low, high, class, &used) == 3 && *low <= *high ? used : 0;
 }
 
+/* Mask k, which ebb_label_value gives as k + 1, is class k. */
+static void make_one_hot(ebb_label_map *map)
+{
+  *map = (ebb_label_map){.count = EBB_LABEL_PAIRS, .one_hot = true};
+  for (int i = 0; i < map->count; i++) map->low[i] = map->high[i] = i + 1, map->class[i] = i;
+}
+
 ebb_status ebb_label_map_read(ebb_label_map *map, const char *text)
 {
-  map->count = 0;
+  *map = (ebb_label_map){0};
+  if (strcmp(text, "one-hot") == 0) return make_one_hot(map), EBB_OK;
   for (const char *p = text; *p;) {
     long long low, high;
     int class, used = map->count < EBB_LABEL_PAIRS ? read_pair(p, &low, &high, &class) : 0;
@@ -47,6 +55,7 @@ int ebb_label_class(const ebb_label_map *map, int classes, double value)
 /* ---- the census --------------------------------------------------------------------------------------------------- */
 void ebb_census_add(ebb_census *c, double value, const ebb_volume *v, uint64_t site)
 {
+  if (v->stack->masks > c->masks) c->masks = v->stack->masks;
   for (int i = 0; i < c->count; i++)
     if (c->value[i] == value || (isnan(value) && isnan(c->value[i]))) {
       c->times[i]++;
@@ -120,6 +129,9 @@ ebb_status ebb_census_settle(const ebb_census *c, ebb_notes *notes, int *classes
     *map = (ebb_label_map){.count = 2, .low = {0, 255}, .high = {0, 255}, .class = {0, 1}};
     ebb_note(notes, "labels are masks of 0 and 255: 255 is class 1 (data.label_map overrides)");
   }
+  if (training && map->count == 0 && c->masks && next_value(c, -INFINITY) >= 0 && c->value[next_value(c, -INFINITY)] > 0) make_one_hot(map);
+  if (training && c->masks)
+    ebb_note(notes, map->one_hot ? "labels are one-hot: mask k is class k, counted from 0" : "labels are masks: mask k is class k, counted from 1, 0 is where none is");
   for (int i = 0; i < c->count; i++) {
     int class = ebb_label_class(map, *classes, c->value[i]);
     if (class < 0 || (*classes && class >= *classes) || class > 65535) return refuse_value(c, i, *classes, notes->pool);

@@ -13,6 +13,7 @@ ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f,
 typedef struct ebb_census {
   int      count;                   /* at most EBB_VALUES_MOST; `more` beyond                    */
   bool     more;
+  int      masks;                   /* the most of a file, 0: labels are numbers                 */
   double   value[EBB_VALUES_MOST];
   uint64_t times[EBB_VALUES_MOST];
   const ebb_volume *where[EBB_VALUES_MOST];

@@ -361,7 +361,7 @@ START_TEST(masks_of_255_are_class_1)
   put(f, "image", H5T_STD_U8LE, 2, dims, raw);
   put(f, "mask", H5T_STD_U8LE, 2, dims, label);
   H5Fclose(f);
-  ebb_data_options o = options(at("m.h5"));
+  ebb_data_options o = options(at("")); /* one of a folder: a volume */
   ebb_data *d = open_data(&o);
   ck_assert_int_eq(d->classes, 2);
   ck_assert_str_eq(d->label_map, "0:0,255:1");
@@ -485,6 +485,50 @@ START_TEST(ranges_of_labels_become_classes)
 }
 END_TEST
 
+/* Classes 0, 1, 2 as three masks, or as two without the background's. */
+static void make_masks(const char *name, bool background, bool overlap)
+{
+  static double raw[4 * 5 * 6], masks[3 * 4 * 5 * 6];
+  int count = background ? 3 : 2, sites = 4 * 5 * 6;
+  for (int i = 0; i < sites; i++) {
+    int class = label_at(i / 30, i / 6 % 5, i % 6);
+    raw[i] = i;
+    for (int k = 0; k < count; k++) masks[k * sites + i] = class == k + !background ? 255 : 0;
+  }
+  if (overlap) masks[7] = masks[sites + 7] = 1;
+  hid_t f = H5Fcreate(at(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  put(f, "raw", H5T_IEEE_F32LE, 3, (int[]){4, 5, 6}, raw);
+  put(f, "label", H5T_STD_U8LE, 4, (int[]){count, 4, 5, 6}, masks);
+  H5Fclose(f);
+}
+
+START_TEST(masks_become_classes)
+{
+  ebb_source *source;
+  ebb_batch b;
+  bool background = _i;
+  make_masks("m.h5", background, false);
+  ebb_data_options o = options(at("")); /* one of a folder: a volume */
+  o.val = at("");
+  ebb_data *d = open_data(&o);
+  ck_assert(d->maps);
+  ck_assert_int_eq(d->classes, 3);
+  ck_assert_str_eq(d->label_map, background ? "one-hot" : "");
+  ck_assert(notes(d, background ? "one-hot" : "labels are masks"));
+  const ebb_volume *v = &ebb_data_inside(d)->maps[EBB_TRAIN_SET].volumes.at[0];
+  int foreground = 0;
+  for (int i = 0; i < 120; i++) foreground += label_at(i / 30, i / 6 % 5, i % 6) > 0;
+  ck_assert_int_eq(v->foreground_count, foreground);
+  ck_assert_int_eq(ebb_data_eval(&source, d, EBB_VAL_SET, 1), EBB_OK);
+  ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+  for (int i = 0; i < 120; i++) ck_assert_int_eq(b.labels[i], label_at(i / 30, i / 6 % 5, i % 6));
+  source->ops->close(source);
+  ebb_data_close(d);
+  make_masks("m.h5", background, true);
+  REFUSES(&o, EBB_DATA, "m.h5", "at most one of the", "(0, 1, 1)");
+}
+END_TEST
+
 START_TEST(a_file_that_vanishes_is_named)
 {
   ebb_source *source;
@@ -538,6 +582,7 @@ int main(void)
   tcase_add_test(t, says_what_one_might_trip_over);
   tcase_add_test(t, mean_and_deviation_may_be_given);
   tcase_add_test(t, ranges_of_labels_become_classes);
+  tcase_add_loop_test(t, masks_become_classes, 0, 2);
   tcase_add_test(t, a_file_that_vanishes_is_named);
   tcase_add_test(t, refuses_nan);
   suite_add_tcase(suite, t);
