@@ -50,7 +50,7 @@ static void print_verbs(FILE *out)
 {
   fputs("Usage: ebb VERB [flags] [words]\n"
         "Trains deep reversible networks in constant memory: activations are not kept, they are reconstructed.\n\n", out);
-  for (int i = 0; i < VERBS; i++) fprintf(out, "  ebb %-9s %-34s %s\n", verbs[i]->name, verbs[i]->arguments, verbs[i]->summary);
+  for (int i = 0; i < VERBS; i++) fprintf(out, "  ebb %-9s %-41s %s\n", verbs[i]->name, verbs[i]->arguments, verbs[i]->summary);
   fputs("\n`ebb VERB --help` tells more; `ebb --version` names the parts. Try: ebb plan revnet-38\n", out);
 }
 

@@ -103,5 +103,5 @@ const ebb_verb ebb_verb_eval = {
   .name = "eval", .arguments = "CHECKPOINT.h5 [key=value ...]", .summary = "Measures a trained network on a set",
   .text = "The checkpoint holds the whole configuration; words change it, such as data.val=other.h5. "
           "Label maps are predicted as `ebb predict` does: Dice, IoU, and distances of surfaces in mm where element_size_um is given.",
-  .flags = "json split quiet", .sections = "data train run predict", .least = 1, .run = run,
+  .flags = "json split quiet", .sections = "data run predict", .least = 1, .run = run,
 };

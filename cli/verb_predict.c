@@ -288,6 +288,6 @@ const ebb_verb ebb_verb_predict = {
   .text = "DATA: FILE.h5, FILE.h5:GROUP, FOLDER or a pattern, with or without labels; none: data.val of the training. Each file's predictions are "
           "written to predict.folder as NAME_predictions.h5 with a dataset `predictions`, as pytorch-3dunet writes them, with overlays as PNG. A volume "
           "is predicted in one piece where the plan fits into memory (run.memory), else in sliding windows that overlap; the bytes are printed "
-          "beforehand.",
-  .flags = "json force quiet", .sections = "predict data run", .least = 1, .run = run,
+          "beforehand. data.raw, data.label and data.axes say what to read of other files than those of the training.",
+  .flags = "json force quiet", .sections = "predict run", .least = 1, .run = run,
 };
