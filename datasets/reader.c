@@ -64,7 +64,7 @@ ebb_status ebb_reader_image(ebb_reader *r, ebb_real *x, int i, const int start[3
       for (int w = 0; w < b.size[2]; w++) {
         ebb_real *to = x + site_of(&b, start, size, d, h, w) * c;
         for (size_t k = 0; k < c; k++) {
-          double value = ebb_h5_value(r->numbers, s->raw->kind, (size_t)(d * b.d + h * b.h + w * b.w + (ptrdiff_t)k * b.c));
+          double value = ebb_raw_value(s, &b, r->numbers, d, h, w, (int)k);
           to[k] = (ebb_real)((value - v->mean[k]) / v->std[k]);
         }
       }

@@ -37,6 +37,16 @@ ebb_status ebb_box_read(ebb_box *box, void *numbers, ebb_h5 *f, const ebb_h5_dat
   return ebb_h5_read(numbers, f, start, count);
 }
 
+double ebb_raw_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x, int channel)
+{
+  static const double share[] = {0.299, 0.587, 0.114}; /* ITU-R BT.601 */
+  ptrdiff_t at = z * b->d + y * b->h + x * b->w;
+  double sum = 0;
+  if (!s->grey) return ebb_h5_value(numbers, s->raw->kind, (size_t)(at + channel * b->c));
+  for (int k = 0; k < 3; k++) sum += share[k] * ebb_h5_value(numbers, s->raw->kind, (size_t)(at + k * b->c));
+  return sum;
+}
+
 double ebb_label_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x)
 {
   ptrdiff_t at = z * b->d + y * b->h + x * b->w;
@@ -101,7 +111,7 @@ static ebb_status check_given(const ebb_numbers *n, int channels, const char *op
 /* All files of a set have the same dimensions and channels. */
 static ebb_status agree(finder *k, const ebb_stack *s)
 {
-  int rank = k->x ? k->x->rank : rank_of(s), channels = (int)extent(s->raw, s->raw_axes, 'c');
+  int rank = k->x ? k->x->rank : rank_of(s), channels = s->grey ? 1 : (int)extent(s->raw, s->raw_axes, 'c');
   ebb_volumes *v = k->v;
   if (v->count == 0) v->rank = rank, v->channels = channels;
   EBB_TRY(check_given(&k->o->mean, channels, "mean"));
@@ -141,7 +151,7 @@ static ebb_status describe(finder *k, const ebb_h5 *f, const char *group)
                     (long long)k->first, (long long)samples);
   for (int64_t i = k->first; i < last; i++) append(k, s, (uint32_t)i);
   k->v->working_bytes = largest(k->v->working_bytes, largest(ebb_h5_working_bytes(s->raw), s->label ? ebb_h5_working_bytes(s->label) : 0));
-  k->v->box_channels = (int)largest((size_t)k->v->box_channels, largest((size_t)k->v->channels, (size_t)s->masks));
+  k->v->box_channels = (int)largest((size_t)k->v->box_channels, largest((size_t)extent(s->raw, s->raw_axes, 'c'), (size_t)s->masks));
   k->v->value_bytes = largest(k->v->value_bytes, s->raw->bytes);
   return EBB_OK;
 }
@@ -177,7 +187,7 @@ static ebb_status scan_raw(sums *all, const ebb_volume *v, const ebb_box *b, con
     for (int y = 0; y < b->size[1]; y++)
       for (int x = 0; x < b->size[2]; x++)
         for (int c = 0; c < channels; c++) {
-          double value = ebb_h5_value(numbers, d->kind, (size_t)(z * b->d + y * b->h + x * b->w + c * b->c));
+          double value = ebb_raw_value(v->stack, b, numbers, z, y, x, c);
           if (!isfinite(value))
             return ebb_fail(EBB_DATA, "%s:%s: expected finite values, found %g at sample %u, voxel (%d, %d, %d)\nhint: replace such values "
                             "or leave the file out", v->stack->file, d->path, value, v->sample, z + b->start[0], y + b->start[1], x + b->start[2]);

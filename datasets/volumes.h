@@ -15,6 +15,7 @@ typedef struct ebb_stack {
   const ebb_h5_dataset *raw, *label; /* label: NULL where there is none, in images to be predicted */
   char raw_axes[EBB_H5_RANK + 1];   /* "cdhw", "nchw"                                            */
   char label_axes[EBB_H5_RANK + 1]; /* "dhw", "nhw"; "cdhw" where each class has a mask          */
+  bool grey;                        /* raw is colours of which the network takes the brightness  */
   int masks;                        /* of these, how many; 0: labels are numbers                 */
 } ebb_stack;
 
@@ -70,6 +71,9 @@ typedef struct ebb_box {
   ptrdiff_t d, h, w, c;             /* steps between neighbours in `numbers`, in values          */
 } ebb_box;
 ebb_status ebb_box_read(ebb_box *box, void *numbers, ebb_h5 *f, const ebb_h5_dataset *d, const char *axes, uint32_t sample);
+
+/* The value of a channel at a site of a box that was read. */
+double ebb_raw_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x, int channel);
 
 /* The label of a site of a box that was read: of masks 1 + the number of the one that holds it, 0 if none does, NaN if several do. */
 double ebb_label_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x);

@@ -159,13 +159,12 @@ ebb_status ebb_volumes_axes(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, con
 }
 
 /* ---- images to be predicted ------------------------------------------------------------------------------------------- */
-/* Readings of raw as one sample or many of the network's input: at most two that differ. */
-static int readings(const char *found[2], const ebb_h5_dataset *raw, ebb_shape x, ebb_pool *pool)
+/* Readings of raw as one sample or many of the network's input, of so many channels: at most two that differ. */
+static int readings(const char *found[2], const ebb_h5_dataset *raw, ebb_shape x, uint64_t channels, ebb_pool *pool)
 {
   static const char all[] = "dhw";
   const char *plain = all + 3 - x.rank;
   int count = 0, extra = raw->rank - x.rank;
-  uint64_t channels = (uint64_t)x.c;
   if (extra == 0 && channels == 1) found[count++] = plain;
   if (extra == 1 && raw->dims[0] == channels) found[count++] = ebb_pool_text(pool, "c%s", plain);
   if (extra == 1 && raw->dims[raw->rank - 1] == channels) found[count++] = ebb_pool_text(pool, "%sc", plain);
@@ -175,10 +174,18 @@ static int readings(const char *found[2], const ebb_h5_dataset *raw, ebb_shape x
   return count;
 }
 
-static ebb_status by_network(const char **axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *raw, ebb_shape x)
+/* Colours are read as grey by a network of one channel, if nothing else explains the sizes. */
+static ebb_status by_network(const char **axes, bool *grey, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *raw, ebb_shape x)
 {
-  const char *found[2];
-  int count = readings(found, raw, x, notes->pool);
+  const char *found[2], *coloured[2];
+  int count = readings(found, raw, x, (uint64_t)x.c, notes->pool), colours = x.c == 1 ? readings(coloured, raw, x, 3, notes->pool) : 0;
+  *grey = colours == 1 && (count == 0 || coloured[0][raw->rank - 1] == 'c');
+  if (*grey) {
+    *axes = coloured[0];
+    ebb_note(notes, "%s:%s: axes %s of %s: colours, read as grey because the network has one channel (data.axes overrides)", ebb_h5_path(f), raw->path,
+             *axes, ebb_h5_describe(raw, notes->pool));
+    return EBB_OK;
+  }
   if (count == 2) return refuse_doubt(f, raw, found[0], found[1], notes->pool);
   if (count == 0)
     return ebb_fail(EBB_DATA, "%s:%s: expected %d-D data of %d channels, as the network was trained on, found %s\nhint: choose another dataset "
@@ -205,7 +212,7 @@ ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f,
     axes = s->raw->axes;
     ebb_note(notes, "%s:%s: axes %s, as its attribute %s says", ebb_h5_path(f), s->raw->path, axes, s->raw->axes_from);
   } else {
-    EBB_TRY(by_network(&axes, notes, f, s->raw, x));
+    EBB_TRY(by_network(&axes, &s->grey, notes, f, s->raw, x));
   }
   return set_axes(s, f, axes, notes->pool);
 }

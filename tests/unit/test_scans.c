@@ -89,6 +89,30 @@ START_TEST(refuses_what_the_network_cannot_take)
 }
 END_TEST
 
+/* Colours for a network of one channel: their brightness. */
+START_TEST(colours_are_read_as_grey)
+{
+  ebb_data_options o = plain_options();
+  const char *place = at("v.h5");
+  ebb_scans *s;
+  ebb_real x[42];
+  const int start[3] = {0, 0, 0}, size[3] = {1, 6, 7};
+  make((file){.name = "v.h5", .n = 2, .c = 3, .h = 6, .w = 7});
+  o.mean = (ebb_numbers){1, {0}}, o.std = (ebb_numbers){1, {1}};
+  succeeds(ebb_scans_open(&s, &place, 1, &o, input(2, 1)));
+  ck_assert_str_eq(s->at[0].axes, "nchw");
+  ck_assert_int_eq(s->channels, 1);
+  ck_assert(s->at[0].labelled);
+  succeeds(ebb_scans_prepare(s, 42));
+  succeeds(ebb_scans_image(s, x, 1, start, size));
+  for (int i = 0; i < 42; i++) {
+    double want = 0.299 * raw_at(1, 0, 0, i / 7, i % 7) + 0.587 * raw_at(1, 1, 0, i / 7, i % 7) + 0.114 * raw_at(1, 2, 0, i / 7, i % 7);
+    ck_assert_double_eq_tol((double)x[i], want, 0.02);
+  }
+  ebb_scans_close(s);
+}
+END_TEST
+
 /* ---- what is read --------------------------------------------------------------------------------------------------- */
 START_TEST(boxes_hold_what_the_file_does)
 {
@@ -410,6 +434,7 @@ int main(void)
   tcase_add_checked_fixture(t, folder_make, folder_remove);
   tcase_add_loop_test(t, axes_follow_from_the_network, 0, READINGS);
   tcase_add_test(t, refuses_what_the_network_cannot_take);
+  tcase_add_test(t, colours_are_read_as_grey);
   tcase_add_test(t, boxes_hold_what_the_file_does);
   tcase_add_test(t, labels_come_back_as_the_values_of_the_training);
   tcase_add_test(t, probabilities_stand_channels_first);
