@@ -192,12 +192,18 @@ static ebb_status make_network(ebb_predictor *p, const ebb_windows *w)
   return p->ready = true, EBB_OK;
 }
 
-/* A network whose output has a class for each site of its input. */
-static ebb_status require_maps(const ebb_model *m, const char *checkpoint)
+ebb_status ebb_predictor_check(const ebb_config *c, const char *checkpoint)
 {
-  if (ebb_sites(m->out) == ebb_sites(m->in)) return EBB_OK;
-  return ebb_fail(EBB_CONFIG, "%s: expected a network that labels each site, found %s, which labels whole samples\nhint: `ebb eval` measures it", checkpoint,
-                  m->name);
+  ebb_model m;
+  ebb_shape x;
+  EBB_TRY(ebb_data_shape_read(&x, c->data.shape));
+  EBB_TRY(ebb_build_model(&m, c, x, c->data.classes));
+  bool maps = ebb_sites(m.out) == ebb_sites(m.in) && ebb_sites(m.in) > 1;
+  ebb_status status = maps ? EBB_OK
+                           : ebb_fail(EBB_CONFIG, "%s: expected a network that labels each site, found %s, which labels whole samples\nhint: `ebb "
+                                      "eval` measures it", checkpoint, m.name);
+  ebb_model_destroy(&m);
+  return status;
 }
 
 ebb_status ebb_predictor_open(ebb_predictor *p, const ebb_config *c, const char *checkpoint, ebb_scans *scans, size_t site_bytes, size_t plane_bytes,
@@ -210,7 +216,6 @@ ebb_status ebb_predictor_open(ebb_predictor *p, const ebb_config *c, const char 
   EBB_TRY(choose_all(&k));
   EBB_TRY(check_budget(&k));
   EBB_TRY(make_network(p, &p->windows[0]));
-  EBB_TRY(require_maps(&p->model, checkpoint));
   p->classes = p->model.out.c == 1 ? 2 : p->model.out.c;
   if (!quiet) print_choice(p);
   return EBB_OK;

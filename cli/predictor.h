@@ -22,6 +22,9 @@ typedef struct ebb_predictor {
   ebb_trainer       trainer;
 } ebb_predictor;
 
+/* EBB_CONFIG unless the network labels each site of its input. */
+ebb_status ebb_predictor_check(const ebb_config *c, const char *checkpoint);
+
 /* Chooses for each volume, plans, and says so on standard error unless quiet. EBB_OSERR: even windows do not fit. */
 ebb_status ebb_predictor_open(ebb_predictor *p, const ebb_config *c, const char *checkpoint, ebb_scans *scans, size_t site_bytes, size_t plane_bytes,
                               bool quiet);

@@ -253,7 +253,8 @@ static void finish(session *s)
 static int predict(const ebb_flags *flags, ebb_config *c, const char *checkpoint, const char *const *places, int count)
 {
   session s = {.flags = flags, .config = c, .volumes = flags->json ? json_array() : NULL};
-  ebb_status status = open_scans(&s, places, count);
+  ebb_status status = ebb_predictor_check(c, checkpoint);
+  if (status == EBB_OK) status = open_scans(&s, places, count);
   if (status == EBB_OK) status = work(&s, checkpoint);
   int code = status == EBB_OK ? print_end(&s) : ebb_verb_failed(status);
   finish(&s);

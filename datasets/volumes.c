@@ -143,7 +143,7 @@ static ebb_status describe(finder *k, const ebb_h5 *f, const char *group)
   else EBB_TRY(ebb_layout_find(&s->raw, &s->label, notes, f, group, k->split, k->o->raw, k->o->label));
   EBB_TRY(require_values(s, s->raw, k->pool));
   EBB_TRY(require_values(s, s->label, k->pool));
-  EBB_TRY(k->x ? ebb_volumes_axes_for(s, notes, f, k->o->axes, *k->x) : ebb_volumes_axes(s, notes, f, k->o->axes, !k->single));
+  EBB_TRY(k->x ? ebb_volumes_axes_for(s, notes, f, k->o->axes, *k->x, *k->o->label) : ebb_volumes_axes(s, notes, f, k->o->axes, !k->single));
   EBB_TRY(agree(k, s));
   int64_t samples = (int64_t)extent(s->raw, s->raw_axes, 'n'), last = k->last < samples ? k->last : samples;
   if (k->first >= last)
@@ -342,13 +342,25 @@ ebb_status ebb_volumes_open(ebb_volumes *v, ebb_notes *notes, int *classes, ebb_
   return ebb_census_settle(census, notes, classes, map, training);
 }
 
+static void forget_labels(ebb_volume *v, ebb_pool *pool)
+{
+  ebb_stack *s = EBB_POOL_NEW(pool, ebb_stack);
+  *s = *v->stack;
+  s->label = NULL;
+  v->stack = s;
+}
+
 ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes, ebb_label_map *map, const char *text,
                                    const ebb_data_options *o, ebb_shape x)
 {
   ebb_census *census = EBB_POOL_NEW(notes->pool, ebb_census);
   finder k = {.v = v, .notes = notes, .quiet = {.pool = notes->pool}, .o = o, .pool = notes->pool, .split = EBB_VAL_SET, .x = &x};
   EBB_TRY(open_all(&k, census, text));
-  return census->count ? ebb_census_settle(census, notes, &classes, map, false) : EBB_OK;
+  ebb_status status = census->count ? ebb_census_settle(census, notes, &classes, map, false) : EBB_OK;
+  if (status == EBB_OK || *o->label) return status;
+  ebb_note(notes, "warning: labels are left aside: %s", ebb_message());
+  for (int i = 0; i < v->count; i++) forget_labels(&v->at[i], k.pool);
+  return EBB_OK;
 }
 
 /* ---- is it such a set? ------------------------------------------------------------------------------------------------ */

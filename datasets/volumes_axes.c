@@ -203,7 +203,7 @@ static bool fits_network(const char *axes, ebb_shape x)
   return (strchr(axes, 'd') != NULL) <= (x.rank == 3) && (strchr(axes, 'h') != NULL) == (x.rank >= 2);
 }
 
-ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, ebb_shape x)
+ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, ebb_shape x, bool needed)
 {
   const char *axes = NULL;
   if (*wanted && strlen(wanted) == (size_t)s->raw->rank) {
@@ -214,5 +214,9 @@ ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f,
   } else {
     EBB_TRY(by_network(&axes, &s->grey, notes, f, s->raw, x));
   }
-  return set_axes(s, f, axes, notes->pool);
+  ebb_status status = set_axes(s, f, axes, notes->pool);
+  if (status == EBB_OK || needed || !s->label) return status;
+  ebb_note(notes, "warning: labels are left aside: %s", ebb_message());
+  s->label = NULL;
+  return EBB_OK;
 }

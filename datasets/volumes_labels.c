@@ -92,11 +92,14 @@ static const char *histogram(const ebb_census *c, ebb_pool *pool)
   return c->more ? ebb_pool_text(pool, "%s and many more", text) : c->count > SHOWN ? ebb_pool_text(pool, "%s and %d more", text, c->count - SHOWN) : text;
 }
 
-/* "0:0,1:1,4:2": the values numbered in rising order. */
+/* "0:0,1:1,4:2": the values numbered in rising order; of very many, all but the first as one class. */
 static const char *map_to_write(const ebb_census *c, ebb_pool *pool)
 {
   const char *text = "";
-  int class = 0;
+  int class = 0, first = next_value(c, -INFINITY);
+  double most = 0;
+  for (int i = 0; i < c->count; i++) most = fmax(most, c->value[i]);
+  if (c->count > SHOWN) return ebb_pool_text(pool, "%.0f:0,%.0f-%.0f:1, or other ranges", c->value[first], c->value[first] + 1, most);
   for (int i = next_value(c, -INFINITY); i >= 0; i = next_value(c, c->value[i]))
     text = ebb_pool_text(pool, "%s%s%.0f:%d", text, *text ? "," : "", c->value[i], class++);
   return text;

@@ -6,8 +6,9 @@
 /* Sets the axes of s->raw and s->label, both found. */
 ebb_status ebb_volumes_axes(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, bool many);
 
-/* The same for images to be predicted: the axes follow from the network's input. */
-ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, ebb_shape x);
+/* The same for images to be predicted: the axes follow from the network's input. Labels that do not fit are left aside, unless
+ * they are needed. */
+ebb_status ebb_volumes_axes_for(ebb_stack *s, ebb_notes *notes, const ebb_h5 *f, const char *wanted, ebb_shape x, bool needed);
 
 /* Values of labels, as far as they are few: how often, and one place of each. */
 typedef struct ebb_census {

@@ -77,6 +77,9 @@ refuses 'a halo that leaves nothing' 78 predict.halo -- "$EBB" predict $best sca
 refuses 'an axis that is none' 78 predict.flip -- "$EBB" predict $best scans/s5.h5 predict.folder=x predict.flip=xy
 refuses 'data of other dimensions' 65 3-D -- "$EBB" predict $best odd.h5 predict.folder=x
 refuses 'no such file' 66 nowhere.h5 -- "$EBB" predict $best nowhere.h5 predict.folder=x
+"$MAKE_DATA" good good.h5
+"$EBB" train stack model.depth=1 model.width=4 data.train=good.h5 train.batch=16 train.steps=1 out=whole_samples > said 2>&1
+refuses 'a network of whole samples' 78 'labels each site' -- "$EBB" predict whole_samples/checkpoint_last.h5 scans/s5.h5
 refuses 'no checkpoint' 66 nowhere.h5 -- "$EBB" predict nowhere.h5 scans/s5.h5
 refuses 'two files of one name' 64 'different names' -- "$EBB" predict $best scans/s5.h5 more/s5.h5 predict.folder=x
 finish

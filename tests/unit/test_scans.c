@@ -113,6 +113,31 @@ START_TEST(colours_are_read_as_grey)
 }
 END_TEST
 
+/* Labels are not needed: what does not fit is said and left aside, unless it was asked for. */
+START_TEST(labels_that_do_not_fit_are_left_aside)
+{
+  ebb_data_options o = plain_options();
+  const char *place = at("v.h5");
+  ebb_scans *s;
+  make((file){.name = "v.h5", .d = 5, .h = 6, .w = 7, .label_scale = 40});
+  for (int round = 0; round < 2; round++) {
+    succeeds(ebb_scans_open(&s, &place, 1, &o, input(3, 1)));
+    ck_assert(!s->at[0].labelled);
+    bool said = false;
+    for (int i = 0; i < s->note_count; i++) said |= strstr(s->notes[i], round ? "a label for each site" : "expected labels 0 to 2, found 40") != NULL;
+    ck_assert(said);
+    ebb_scans_close(s);
+    o.label = "label";
+    ck_assert_int_eq(ebb_scans_open(&s, &place, 1, &o, input(3, 1)), EBB_DATA);
+    o.label = "";
+    unlabel("v.h5");
+    hid_t f = H5Fopen(place, H5F_ACC_RDWR, H5P_DEFAULT);
+    put(f, "label", H5T_STD_U8LE, 3, (int[]){5, 6, 8}, numbers);
+    H5Fclose(f);
+  }
+}
+END_TEST
+
 /* ---- what is read --------------------------------------------------------------------------------------------------- */
 START_TEST(boxes_hold_what_the_file_does)
 {
@@ -435,6 +460,7 @@ int main(void)
   tcase_add_loop_test(t, axes_follow_from_the_network, 0, READINGS);
   tcase_add_test(t, refuses_what_the_network_cannot_take);
   tcase_add_test(t, colours_are_read_as_grey);
+  tcase_add_test(t, labels_that_do_not_fit_are_left_aside);
   tcase_add_test(t, boxes_hold_what_the_file_does);
   tcase_add_test(t, labels_come_back_as_the_values_of_the_training);
   tcase_add_test(t, probabilities_stand_channels_first);
