@@ -65,13 +65,14 @@ typedef struct ebbk_adam {
 } ebbk_adam;
 
 /* Losses of segmentation: n samples of `sites` rows, each with a label. p = softmax(x), or of each channel for itself
- * 1 / (1 + e^-x); t is 1 in the label's channel and 0 elsewhere. A single channel stands for label 1. */
+ * 1 / (1 + e^-x); t is 1 in the label's channel and 0 elsewhere, or what `soft` says. A single channel stands for label 1. */
 typedef struct ebbk_segment {
   int           n, c;
   size_t        sites;
   bool          sigmoid;
   double        smoothing; /* of softmax's cross-entropy                                */
   const double *weights;   /* (c) of softmax's cross-entropy; NULL: all 1               */
+  const ebb_real *soft;    /* (rows, c) dense: t of rows whose label is not negative; NULL: labels are hard */
 } ebbk_segment;
 
 typedef struct ebbk_overlap { double both, p, t; } ebbk_overlap; /* sums over a sample's rows of p t, p and t */

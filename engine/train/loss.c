@@ -27,9 +27,9 @@ static bool has_overlap(const ebb_loss *loss)
 }
 
 /* The loss of classification has a kernel of its own, in one pass. */
-static bool is_plain(const ebb_loss *loss)
+static bool is_plain(const ebb_loss *loss, ebb_shape y)
 {
-  return loss->kind == EBB_LOSS_CROSS_ENTROPY && loss->class_weights.count == 0;
+  return loss->kind == EBB_LOSS_CROSS_ENTROPY && loss->class_weights.count == 0 && ebb_sites(y) == (size_t)y.n;
 }
 
 ebb_status ebb_loss_check(const ebb_loss *loss, int classes)
@@ -67,7 +67,7 @@ static size_t slope_bytes(ebb_shape y)
 size_t ebb_loss_scratch(const ebb_loss *loss, ebb_shape y)
 {
   ebbk_segment g = segment_of(loss, y);
-  return is_plain(loss) ? 0 : overlap_bytes(y) + slope_bytes(y) + ebb_align(ebbk->segment_scratch(&g));
+  return is_plain(loss, y) ? 0 : overlap_bytes(y) + slope_bytes(y) + ebb_align(ebbk->segment_scratch(&g));
 }
 
 /* ---- cross-entropy of classification ------------------------------------------------------------------------------ */
@@ -155,12 +155,14 @@ static double entropy_count(const ebbk_segment *g, const ebbk_overlap *sums, con
   return count > 0 ? count : 1;
 }
 
-static double segmentation(const ebb_loss *loss, ebb_run *r, ebb_view dy, ebb_view y, const int32_t *labels, double weight)
+static double segmentation(const ebb_loss *loss, ebb_run *r, ebb_view dy, ebb_view y, const int32_t *labels, const ebb_real *soft,
+                           double weight)
 {
   ebbk_segment  g = segment_of(loss, y.s);
   ebbk_overlap *sums = ebb_arena_high(r->arena, overlap_bytes(y.s));
   ebbk_slope   *slope = ebb_arena_high(r->arena, slope_bytes(y.s));
   void         *scratch = ebb_arena_high(r->arena, ebbk->segment_scratch(&g));
+  g.soft = soft;
   double entropy = ebbk->segment_sums(ebb_reals(dy), dy.stride, sums, ebb_reals(y), y.stride, labels, &g, scratch);
   double count = entropy_count(&g, sums, labels), value = has_entropy(loss) ? entropy / count : 0;
   for (int i = 0; i < g.n * g.c; i++) slope[i] = (ebbk_slope){0};
@@ -169,13 +171,21 @@ static double segmentation(const ebb_loss *loss, ebb_run *r, ebb_view dy, ebb_vi
   return value;
 }
 
-double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, double weight, ebb_view *dy)
+double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, const ebb_real *soft, double weight,
+                          ebb_view *dy)
 {
+  bool classification = is_plain(loss, y.s);
+  EBB_ASSERT(!soft || !classification, "soft labels of %d samples of one site", y.s.n);
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   ebb_view g = ebb_scratch_view(r, y.s);
   ebb_mark taken = ebb_arena_high_mark(r->arena);
-  double   value = is_plain(loss) ? plain(loss, g, y, labels, weight) : segmentation(loss, r, g, y, labels, weight);
+  double   value = classification ? plain(loss, g, y, labels, weight) : segmentation(loss, r, g, y, labels, soft, weight);
   ebb_arena_high_release(r->arena, dy ? taken : mark);
   if (dy) *dy = g;
   return value;
+}
+
+double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, double weight, ebb_view *dy)
+{
+  return ebb_loss_eval_soft(loss, r, y, labels, NULL, weight, dy);
 }

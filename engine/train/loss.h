@@ -25,3 +25,8 @@ size_t ebb_loss_scratch(const ebb_loss *loss, ebb_shape y);
 /* Mean loss of the logits y (n, d, h, w, c) against labels (n, d, h, w); *dy, in the run's scratch, gets its
  * gradient times `weight` (1 / micro-batches of a step). dy == NULL: no gradient. Labels < 0 are left out. */
 double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, double weight, ebb_view *dy);
+
+/* The same against the probabilities soft (n, d, h, w, c) of sites whose labels are not negative; soft == NULL: against labels. The
+ * outputs are of more than one site. */
+double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, const ebb_real *soft, double weight,
+                          ebb_view *dy);

@@ -32,7 +32,7 @@ static const ebb_loss losses[] = {
 };
 enum { LOSSES = sizeof losses / sizeof *losses };
 
-typedef struct bench { ebb_arena arena; ebb_run run; ebb_shape s; ebb_real y[VALUES]; int32_t labels[SITES]; } bench;
+typedef struct bench { ebb_arena arena; ebb_run run; ebb_shape s; ebb_real y[VALUES], probabilities[VALUES]; int32_t labels[SITES]; bool soft; } bench;
 
 static double noise(uint32_t what, size_t i)
 {
@@ -51,11 +51,29 @@ static void bench_open(bench *b, int c)
   for (int i = 48; i < SITES; i++) b->labels[i] = b->labels[i] == 2 ? 1 : b->labels[i];
 }
 
+/* Probabilities of each site's classes; some are 0. */
+static void make_soft(bench *b)
+{
+  b->soft = true;
+  for (int i = 0; i < SITES; i++) {
+    double sum = 0, part[MOST];
+    for (int j = 0; j < b->s.c; j++) sum += part[j] = (i + j) % 5 ? fabs(noise(4, (size_t)(i * MOST + j))) : 0;
+    for (int j = 0; j < b->s.c; j++) b->probabilities[i * b->s.c + j] = (ebb_real)(b->s.c == 1 ? part[j] / (1 + part[j]) : part[j] / sum);
+  }
+}
+
+static double eval(const ebb_loss *loss, bench *b, double weight, ebb_view *dy)
+{
+  ebb_view y = ebb_view_of(b->y, b->s);
+  return b->soft ? ebb_loss_eval_soft(loss, &b->run, y, b->labels, b->probabilities, weight, dy)
+                 : ebb_loss_eval(loss, &b->run, y, b->labels, weight, dy);
+}
+
 static double value_and_gradient(const ebb_loss *loss, bench *b, double weight, ebb_real *gradient)
 {
   ebb_view dy;
   b->arena.peak = 0;
-  double   value = ebb_loss_eval(loss, &b->run, ebb_view_of(b->y, b->s), b->labels, weight, &dy);
+  double   value = eval(loss, b, weight, &dy);
   if (gradient) memcpy(gradient, ebb_reals(dy), ebb_bytes(b->s));
   ck_assert_uint_eq(b->arena.high, ebb_align(ebb_bytes(b->s)));
   ck_assert_uint_eq(b->arena.peak, b->arena.high + ebb_loss_scratch(loss, b->s));
@@ -65,17 +83,18 @@ static double value_and_gradient(const ebb_loss *loss, bench *b, double weight, 
 
 static double value(const ebb_loss *loss, bench *b)
 {
-  return ebb_loss_eval(loss, &b->run, ebb_view_of(b->y, b->s), b->labels, 1, NULL);
+  return eval(loss, b, 1, NULL);
 }
 
 /* (f(h) - f(-h)) / 2h; in double to 1e-8, in float the same formula only tells that nothing is far off. */
-static void gradient_is_the_differences(const ebb_loss *loss, int c)
+static void gradient_is_the_differences(const ebb_loss *loss, int c, bool soft)
 {
   const bool   exact = sizeof(ebb_real) == 8;
   const double h = exact ? 1e-5 : 0x1p-6, bound = exact ? 1e-9 : 1e-4, weight = 0.25;
   ebb_real     gradient[VALUES];
   bench        b;
   bench_open(&b, c);
+  if (soft) make_soft(&b);
   value_and_gradient(loss, &b, weight, gradient);
   for (size_t i = 0; i < (size_t)SITES * (size_t)c; i++) {
     ebb_real here = b.y[i];
@@ -93,8 +112,44 @@ static void gradient_is_the_differences(const ebb_loss *loss, int c)
 START_TEST(the_gradient_is_that_of_differences)
 {
   const ebb_loss *loss = &losses[_i];
-  gradient_is_the_differences(loss, 4);
-  if (loss->kind >= EBB_LOSS_BCE) gradient_is_the_differences(loss, 1);
+  for (int soft = 0; soft < 2; soft++) {
+    gradient_is_the_differences(loss, 4, soft);
+    if (loss->kind >= EBB_LOSS_BCE) gradient_is_the_differences(loss, 1, soft);
+  }
+}
+END_TEST
+
+START_TEST(certain_soft_labels_are_hard_ones)
+{
+  ebb_real hard[VALUES], soft[VALUES];
+  bench    b;
+  bench_open(&b, 4);
+  double before = value_and_gradient(&losses[_i], &b, 1, hard);
+  b.soft = true;
+  for (int i = 0; i < VALUES; i++) b.probabilities[i] = b.labels[i / 4] == i % 4;
+  ck_assert(value_and_gradient(&losses[_i], &b, 1, soft) == before && memcmp(hard, soft, sizeof hard) == 0);
+  ebb_arena_destroy(&b.arena);
+}
+END_TEST
+
+/* -1/N sum t log p, as PyTorch's cross_entropy of class probabilities. */
+START_TEST(soft_cross_entropy_is_the_formula)
+{
+  bench    b;
+  ebb_loss loss = {0};
+  double   sum = 0;
+  int      count = 0;
+  bench_open(&b, 4);
+  make_soft(&b);
+  for (int i = 0; i < SITES; i++) {
+    double all = 0;
+    if (b.labels[i] < 0) continue;
+    count++;
+    for (int j = 0; j < 4; j++) all += exp((double)b.y[4 * i + j]);
+    for (int j = 0; j < 4; j++) sum -= (double)b.probabilities[4 * i + j] * ((double)b.y[4 * i + j] - log(all));
+  }
+  ck_assert_double_eq_tol(value(&loss, &b), sum / count, 1e-6);
+  ebb_arena_destroy(&b.arena);
 }
 END_TEST
 
@@ -240,9 +295,11 @@ int main(void)
   if (ebbk_start() != EBB_OK) return EXIT_FAILURE;
   tcase_set_timeout(all, 120);
   tcase_add_loop_test(all, the_gradient_is_that_of_differences, 0, LOSSES);
+  tcase_add_loop_test(all, certain_soft_labels_are_hard_ones, 0, LOSSES);
   tcase_add_loop_test(all, what_is_left_out_changes_nothing, 0, LOSSES);
   tcase_add_loop_test(all, threads_change_no_bit, 0, LOSSES);
   tcase_add_loop_test(all, perfect_is_zero_and_wrong_is_one, 0, LOSSES);
+  tcase_add_test(all, soft_cross_entropy_is_the_formula);
   tcase_add_test(all, equal_logits_cost_log_c);
   tcase_add_test(all, weights_and_dice_are_their_formulas);
   tcase_add_test(all, weights_of_one_are_no_weights);
