@@ -148,7 +148,7 @@ void ebb_augment_warp(ebb_patch to, ebb_patch wide, const ebb_augment *a, int ra
         size_t k = site(to.size, z, y, x);
         source_of(at, &w, to.size, wide.size, (int[3]){z, y, x}, rank, a->elastic > 0);
         sample(to.x + k * (size_t)to.channels, &wide, at);
-        to.labels[k] = nearest(&wide, at);
+        if (to.labels) to.labels[k] = nearest(&wide, at);
       }
 }
 
@@ -165,7 +165,7 @@ void ebb_augment_mirror(ebb_patch p, const ebb_augment *a, ebb_patch scratch, eb
   }
   if (!any && !quarter) return;
   memcpy(scratch.x, p.x, sites * c * sizeof *p.x);
-  memcpy(scratch.labels, p.labels, sites * sizeof *p.labels);
+  if (p.labels) memcpy(scratch.labels, p.labels, sites * sizeof *p.labels);
   for (int z = 0; z < p.size[0]; z++)
     for (int y = 0; y < p.size[1]; y++)
       for (int x = 0; x < p.size[2]; x++) {
@@ -179,7 +179,7 @@ void ebb_augment_mirror(ebb_patch p, const ebb_augment *a, ebb_patch scratch, eb
           if (flip[i]) q[i] = p.size[i] - 1 - q[i];
         size_t to = site(p.size, z, y, x), from = site(p.size, q[0], q[1], q[2]);
         memcpy(p.x + to * c, scratch.x + from * c, c * sizeof *p.x);
-        p.labels[to] = scratch.labels[from];
+        if (p.labels) p.labels[to] = scratch.labels[from];
       }
 }
 

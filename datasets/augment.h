@@ -19,7 +19,7 @@ typedef struct ebb_augment {
   double blur;         /* sites, standard deviation of a Gaussian, itself uniform from 0           */
 } ebb_augment;
 
-/* A patch as it is changed: sizes D H W, dense; labels beyond the data are -1, values 0. */
+/* A patch as it is changed: sizes D H W, dense; labels (may be NULL) beyond the data are -1, values 0. */
 typedef struct ebb_patch { int size[3], channels; ebb_real *x; int32_t *labels; } ebb_patch;
 
 bool ebb_augment_warps(const ebb_augment *a);

@@ -27,6 +27,7 @@ static const char *map_text(const ebb_label_map *map, ebb_pool *pool)
 {
   const char *text = "";
   if (map->one_hot) return "one-hot";
+  if (map->soft) return "soft";
   for (int i = 0; i < map->count; i++) {
     text = ebb_pool_text(pool, "%s%s%lld", text, i ? "," : "", (long long)map->low[i]);
     if (map->high[i] > map->low[i]) text = ebb_pool_text(pool, "%s-%lld", text, (long long)map->high[i]);

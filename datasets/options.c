@@ -20,7 +20,7 @@ const ebb_option ebb_data_option_table[] = {
   {"patch",   EBB_OPTION_TEXT,  AT(patch),   "", "sites",   "label maps: size of the patches to train on, such as 64x64x64; empty: the largest volume's", NULL, 0, 0},
   {"per_volume", EBB_OPTION_INT, AT(per_volume), "1", "patches", "label maps: patches of each volume in an epoch", NULL, 1, 100000},
   {"foreground", EBB_OPTION_REAL, AT(foreground), "0.33", "", "label maps: share of patches that are centred on a label other than 0", NULL, 0, 1},
-  {"label_map", EBB_OPTION_TEXT, AT(label_map), "", "",     "label maps: value:class pairs such as 0:0,1:1,4:3 or 91-116:4, or one-hot; empty: a value is its class", NULL, 0, 0},
+  {"label_map", EBB_OPTION_TEXT, AT(label_map), "", "",     "label maps: value:class pairs such as 0:0,1:1,4:3 or 91-116:4, or one-hot; soft: probabilities, a channel for each class or one for class 1; empty: a value is its class", NULL, 0, 0},
   {"mirror",  EBB_OPTION_TEXT,  AT(augment.mirror), "", "", "label maps, augmentation: dimensions mirrored with probability 1/2, letters of dhw", NULL, 0, 0},
   {"turn",    EBB_OPTION_BOOL,  AT(augment.turn), "false", "", "label maps, augmentation: quarter turns in the plane of h and w", NULL, 0, 0},
   {"rotate",  EBB_OPTION_REAL,  AT(augment.rotate), "0", "degrees", "label maps, augmentation: rotation about every axis, up to this much", NULL, 0, 180},

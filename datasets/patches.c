@@ -16,7 +16,7 @@ typedef struct patches {
   ebb_pool pool;
   ebb_arena memory;
   ebb_reader reader;
-  ebb_patch wide;            /* a patch and its margin, before it is warped */
+  ebb_patch wide, wide_soft; /* a patch and its margin, before it is warped; the same of soft labels */
   int margin[3];
   uint32_t *order;           /* (volumes) of this epoch                     */
   uint32_t *first_tile;      /* (volumes + 1) evaluation                    */
@@ -96,6 +96,12 @@ static place random_patch(const patches *t, uint64_t position)
   return p;
 }
 
+/* 0: labels are hard. */
+static int soft_classes(const ebb_patch_set *s)
+{
+  return s->map.soft ? s->classes : 0;
+}
+
 /* ---- reading it ---------------------------------------------------------------------------------------------------------- */
 static size_t sites_of(const int size[3])
 {
@@ -109,8 +115,35 @@ static ebb_status read_place(ebb_patch *to, patches *t, const place *p)
   return ebb_reader_labels(&t->reader, to->labels, (int)p->volume, p->start, to->size, p->own);
 }
 
+/* Probabilities of which some were taken from beyond the border add up to 1 again. */
+static void make_whole(ebb_patch *soft)
+{
+  for (size_t i = 0; i < sites_of(soft->size); i++) {
+    ebb_real *t = soft->x + i * (size_t)soft->channels, sum = 0;
+    for (int k = 0; k < soft->channels; k++) sum += t[k];
+    for (int k = 0; k < soft->channels && sum > 0; k++) t[k] /= sum;
+  }
+}
+
+/* Soft labels, if the set has them: geometry changes them as it changes raw data. */
+static ebb_status read_soft(ebb_patch *to, patches *t, const place *p, ebb_rng g, uint64_t number)
+{
+  const ebb_augment *a = &t->set->augment;
+  int rank = t->set->volumes.rank;
+  ebb_patch *from = ebb_augment_warps(a) && t->training ? &t->wide_soft : to;
+  if (to->channels == 0) return EBB_OK;
+  EBB_TRY(ebb_reader_soft(&t->reader, from->x, (int)p->volume, p->start, from->size));
+  if (!t->training) return EBB_OK;
+  if (from != to) {
+    ebb_augment_warp(*to, *from, a, rank, g, number);
+    make_whole(to);
+  }
+  ebb_augment_mirror(*to, a, t->wide_soft, g, number);
+  return EBB_OK;
+}
+
 /* A random patch, changed by the augmentations. */
-static ebb_status read_changed(ebb_patch *to, patches *t, place p, uint64_t number)
+static ebb_status read_changed(ebb_patch *to, ebb_patch *soft, patches *t, place p, uint64_t number)
 {
   const ebb_augment *a = &t->set->augment;
   int rank = t->set->volumes.rank;
@@ -125,7 +158,7 @@ static ebb_status read_changed(ebb_patch *to, patches *t, place p, uint64_t numb
   }
   ebb_augment_mirror(*to, a, scratch, g, number);
   ebb_augment_values(*to, a, scratch.x, rank, g, number);
-  return EBB_OK;
+  return read_soft(soft, t, &p, g, number);
 }
 
 static ebb_status read_sample(patches *t, ebb_batch *y, int i)
@@ -136,8 +169,12 @@ static ebb_status read_sample(patches *t, ebb_batch *y, int i)
   place p = t->training ? random_patch(t, number) : tile(t, number);
   ebb_patch to = {.size = {s->patch[0], s->patch[1], s->patch[2]}, .channels = s->volumes.channels,
                   .x = (ebb_real *)y->x.p + at * (size_t)s->volumes.channels, .labels = y->labels + at};
+  ebb_patch soft = {.size = {s->patch[0], s->patch[1], s->patch[2]}, .channels = soft_classes(s)};
+  if (soft.channels) soft.x = (ebb_real *)y->soft.p + at * (size_t)soft.channels;
   y->index[i] = p.volume;
-  return t->training ? read_changed(&to, t, p, number) : read_place(&to, t, &p);
+  if (t->training) return read_changed(&to, &soft, t, p, number);
+  EBB_TRY(read_place(&to, t, &p));
+  return read_soft(&soft, t, &p, (ebb_rng){0}, number);
 }
 
 /* ---- the source ---------------------------------------------------------------------------------------------------------- */
@@ -148,6 +185,7 @@ static ebb_status fill(ebb_ahead *a, ebb_batch *y)
   int n = left < (uint64_t)t->size ? (int)left : t->size;
   if (t->training && n < t->size) n = 0;
   y->x.s.n = n;
+  if (y->soft.s.rank) y->soft.s.n = n;
   for (int i = 0; i < n; i++) EBB_TRY(read_sample(t, y, i));
   t->position += (uint64_t)n;
   return EBB_OK;
@@ -188,6 +226,14 @@ static ebb_shape batch_shape(const ebb_patch_set *s, int batch)
   return (ebb_shape){.rank = s->volumes.rank, .n = batch, .d = s->patch[0], .h = s->patch[1], .w = s->patch[2], .c = s->volumes.channels};
 }
 
+/* Of soft labels. */
+static ebb_shape soft_shape(const ebb_patch_set *s, int batch)
+{
+  ebb_shape x = batch_shape(s, batch);
+  x.c = soft_classes(s);
+  return x;
+}
+
 /* A patch with its margin. */
 static size_t wide_sites(const ebb_patch_set *s)
 {
@@ -209,6 +255,13 @@ static size_t box_bytes(const ebb_patch_set *s)
   return wide_sites(s) * (size_t)s->volumes.box_channels * sizeof(double);
 }
 
+/* Of all buffers. */
+static size_t soft_bytes(const ebb_patch_set *s, int batch)
+{
+  if (!soft_classes(s)) return 0;
+  return EBB_AHEAD_BUFFERS * ebb_align(ebb_bytes(soft_shape(s, batch))) + ebb_align(wide_sites(s) * (size_t)soft_classes(s) * sizeof(ebb_real));
+}
+
 static size_t tables_bytes(const ebb_patch_set *s)
 {
   return 2 * ebb_align(((size_t)s->volumes.count + 1) * sizeof(uint32_t));
@@ -218,7 +271,7 @@ static size_t arena_bytes(const ebb_patch_set *s, int batch)
 {
   ebb_shape x = batch_shape(s, batch);
   return ebb_data_batch_bytes(x, ebb_sites(x)) + ebb_align(box_bytes(s)) +
-         ebb_align(wide_values(s) * sizeof(ebb_real)) + ebb_align(wide_sites(s) * sizeof(int32_t)) + tables_bytes(s);
+         ebb_align(wide_values(s) * sizeof(ebb_real)) + ebb_align(wide_sites(s) * sizeof(int32_t)) + tables_bytes(s) + soft_bytes(s, batch);
 }
 
 size_t ebb_patches_bytes(const ebb_patch_set *s, int batch)
@@ -234,6 +287,19 @@ uint64_t ebb_patches_count(const ebb_patch_set *s, bool training, int batch)
   return count;
 }
 
+static void take_soft(patches *t)
+{
+  const ebb_patch_set *s = t->set;
+  ebb_shape soft = soft_shape(s, t->size);
+  t->wide_soft = t->wide;
+  t->wide_soft.labels = NULL;
+  t->wide_soft.channels = soft.c;
+  if (soft.c == 0) return;
+  t->wide_soft.x = ebb_arena_low(&t->memory, wide_sites(s) * (size_t)soft.c * sizeof(ebb_real), EBB_USE_KEPT);
+  for (int i = 0; i < EBB_AHEAD_BUFFERS; i++)
+    t->ahead.buffer[i].batch.soft = ebb_view_of(ebb_arena_low(&t->memory, ebb_bytes(soft), EBB_USE_KEPT), soft);
+}
+
 static void take_memory(patches *t)
 {
   const ebb_patch_set *s = t->set;
@@ -247,6 +313,7 @@ static void take_memory(patches *t)
   t->wide.channels = s->volumes.channels;
   ebb_augment_margin(t->margin, &s->augment, s->patch, s->volumes.rank);
   for (int i = 0; i < 3; i++) t->wide.size[i] = s->patch[i] + 2 * t->margin[i];
+  take_soft(t);
   for (int i = 0; i < EBB_AHEAD_BUFFERS; i++) {
     ebb_batch *y = &t->ahead.buffer[i].batch;
     y->x = ebb_view_of(ebb_arena_low(&t->memory, ebb_bytes(x), EBB_USE_KEPT), x);

@@ -97,6 +97,29 @@ ebb_status ebb_reader_labels(ebb_reader *r, int32_t *labels, int i, const int st
   return EBB_OK;
 }
 
+ebb_status ebb_reader_soft(ebb_reader *r, ebb_real *soft, int i, const int start[3], const int size[3])
+{
+  ebb_h5           *f;
+  const ebb_volume *v = &r->volumes->at[i];
+  const ebb_stack  *s = v->stack;
+  size_t            c = (size_t)ebb_soft_classes(s);
+  ebb_box           b = inside(v, start, size);
+  double            t[EBB_CHANNELS_MOST];
+  memset(soft, 0, sites_of(size) * c * sizeof *soft);
+  if (empty(&b)) return EBB_OK;
+  EBB_TRY(open_stack(&f, r, s));
+  EBB_TRY(ebb_h5_choose(f, s->label));
+  EBB_TRY(ebb_box_read(&b, r->numbers, f, s->label, s->label_axes, v->sample));
+  for (int d = 0; d < b.size[0]; d++)
+    for (int h = 0; h < b.size[1]; h++)
+      for (int w = 0; w < b.size[2]; w++) {
+        ebb_real *to = soft + site_of(&b, start, size, d, h, w) * c;
+        ebb_soft_values(t, s, &b, r->numbers, d, h, w);
+        for (size_t k = 0; k < c; k++) to[k] = (ebb_real)t[k];
+      }
+  return EBB_OK;
+}
+
 void ebb_reader_close(ebb_reader *r)
 {
   for (int i = 0; i < EBB_READER_FILES; i++) {

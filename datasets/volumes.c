@@ -9,6 +9,7 @@
 
 #define SLAB_BYTES ((size_t)8 << 20)
 #define UM_OF_MM   1000.0
+#define SOFT_SUM_ERROR 0.01 /* of probabilities that were stored in half precision or rounded */
 
 static size_t largest(size_t a, size_t b)
 {
@@ -47,10 +48,35 @@ double ebb_raw_value(const ebb_stack *s, const ebb_box *b, const void *numbers, 
   return sum;
 }
 
+int ebb_soft_classes(const ebb_stack *s)
+{
+  return !s->soft ? 0 : s->masks ? s->masks : 2;
+}
+
+void ebb_soft_values(double *t, const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x)
+{
+  ptrdiff_t at = z * b->d + y * b->h + x * b->w;
+  for (int k = 0; k < s->masks; k++) t[k] = ebb_h5_value(numbers, s->label->kind, (size_t)(at + k * b->c));
+  if (s->masks) return;
+  t[1] = ebb_h5_value(numbers, s->label->kind, (size_t)at);
+  t[0] = 1 - t[1];
+}
+
+static int most_probable(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x)
+{
+  double t[EBB_CHANNELS_MOST];
+  int best = 0;
+  ebb_soft_values(t, s, b, numbers, z, y, x);
+  for (int k = 1; k < ebb_soft_classes(s); k++)
+    if (t[k] > t[best]) best = k;
+  return best;
+}
+
 double ebb_label_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x)
 {
   ptrdiff_t at = z * b->d + y * b->h + x * b->w;
   double found = 0;
+  if (s->soft) return most_probable(s, b, numbers, z, y, x);
   if (s->masks == 0) return ebb_h5_value(numbers, s->label->kind, (size_t)at);
   for (int k = 0; k < s->masks; k++)
     if (ebb_h5_value(numbers, s->label->kind, (size_t)(at + k * b->c)) != 0) found = found == 0 ? k + 1 : NAN;
@@ -145,6 +171,9 @@ static ebb_status describe(finder *k, const ebb_h5 *f, const char *group)
   EBB_TRY(require_values(s, s->label, k->pool));
   EBB_TRY(k->x ? ebb_volumes_axes_for(s, notes, f, k->o->axes, *k->x, *k->o->label) : ebb_volumes_axes(s, notes, f, k->o->axes, !k->single));
   EBB_TRY(agree(k, s));
+  s->soft = s->label && strcmp(k->o->label_map, "soft") == 0;
+  if (ebb_soft_classes(s) > EBB_CHANNELS_MOST)
+    return ebb_fail(EBB_DATA, "%s:%s: expected probabilities of at most %d classes, found %d", s->file, s->label->path, EBB_CHANNELS_MOST, s->masks);
   int64_t samples = (int64_t)extent(s->raw, s->raw_axes, 'n'), last = k->last < samples ? k->last : samples;
   if (k->first >= last)
     return ebb_fail(EBB_CONFIG, "%s: expected samples %lld and up, found %lld\nhint: the range behind the name counts from 0", s->file,
@@ -211,15 +240,33 @@ static void note_point(ebb_volume *v, uint64_t site, uint64_t *seen, uint64_t *s
 /* What is counted of the labels of one volume. */
 typedef struct label_scan { uint64_t seen, stride, zeros; double background; bool again; } label_scan;
 
+/* Probabilities are 0 to 1, and of all classes together 1. */
+static ebb_status check_soft(const ebb_volume *v, const ebb_box *b, const void *numbers, int z, int y, int x)
+{
+  const ebb_stack *s = v->stack;
+  double t[EBB_CHANNELS_MOST], sum = 0;
+  ebb_soft_values(t, s, b, numbers, z, y, x);
+  bool fine = true;
+  for (int k = 0; k < ebb_soft_classes(s); k++) {
+    fine &= t[k] >= 0 && t[k] <= 1;
+    sum += t[k];
+  }
+  if (fine && fabs(sum - 1) <= SOFT_SUM_ERROR) return EBB_OK;
+  return ebb_fail(EBB_DATA, "%s:%s: expected probabilities, 0 to 1 and together 1 (data.label_map=soft), found %g at sample %u, voxel (%d, %d, %d), of class "
+                  "%d; together %g\nhint: one channel a class, the background too, or a single one for class 1", s->file, s->label->path,
+                  s->masks ? t[0] : t[1], v->sample, z + b->start[0], y + b->start[1], x + b->start[2], s->masks == 0, sum);
+}
+
 static ebb_status scan_label(ebb_census *census, ebb_volume *v, const ebb_box *b, const void *numbers, label_scan *l)
 {
   for (int z = 0; z < b->size[0]; z++)
     for (int y = 0; y < b->size[1]; y++)
       for (int x = 0; x < b->size[2]; x++) {
+        if (v->stack->soft) EBB_TRY(check_soft(v, b, numbers, z, y, x));
         double value = ebb_label_value(v->stack, b, numbers, z, y, x);
         if (isnan(value) && v->stack->masks)
           return ebb_fail(EBB_DATA, "%s:%s: expected at most one of the %d masks at each site, found more at sample %u, voxel (%d, %d, %d)\nhint: classes "
-                          "that overlap cannot be trained together; choose a dataset with data.label=NAME", v->stack->file, v->stack->label->path,
+                          "that overlap cannot be trained together; choose a dataset with data.label=NAME; if they hold probabilities, data.label_map=soft", v->stack->file, v->stack->label->path,
                           v->stack->masks, v->sample, z + b->start[0], y + b->start[1], x + b->start[2]);
         uint64_t site = ((uint64_t)(z + b->start[0]) * (uint64_t)v->size[1] + (uint64_t)(y + b->start[1])) * (uint64_t)v->size[2] + (uint64_t)(x + b->start[2]);
         if (!l->again) ebb_census_add(census, value, v, site);
@@ -256,7 +303,7 @@ static ebb_status scan_labels(finder *k, ebb_census *census, ebb_volume *v, ebb_
   label_scan l = {.stride = 1};
   v->foreground = ebb_pool_take(k->pool, EBB_VOLUME_POINTS * sizeof *v->foreground);
   EBB_TRY(scan(k, census, v, f, &l, NULL, numbers));
-  if (v->stack->masks == 0 || l.zeros > 0) return EBB_OK;
+  if (v->stack->masks == 0 || v->stack->soft || l.zeros > 0) return EBB_OK;
   l = (label_scan){.stride = 1, .background = 1, .again = true};
   v->foreground_count = 0;
   return scan(k, census, v, f, &l, NULL, numbers);

@@ -17,6 +17,7 @@ typedef struct ebb_stack {
   char label_axes[EBB_H5_RANK + 1]; /* "dhw", "nhw"; "cdhw" where each class has a mask          */
   bool grey;                        /* raw is colours of which the network takes the brightness  */
   int masks;                        /* of these, how many; 0: labels are numbers                 */
+  bool soft;                        /* they hold probabilities, each of a class; or of class 1   */
 } ebb_stack;
 
 typedef struct ebb_volume {
@@ -33,6 +34,7 @@ typedef struct ebb_volume {
 typedef struct ebb_label_map {
   int count;                        /* 0: a value is its class                                   */
   bool one_hot;                     /* of masks, one of which is the background's                */
+  bool soft;                        /* values are probabilities: see ebb_soft_values             */
   int64_t low[EBB_LABEL_PAIRS], high[EBB_LABEL_PAIRS]; /* values low .. high are of the class    */
   int class[EBB_LABEL_PAIRS];
 } ebb_label_map;
@@ -62,7 +64,7 @@ ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes
 /* The class of a value; -1: none. */
 int ebb_label_class(const ebb_label_map *map, int classes, double value);
 
-/* "0:0,255:1", "0:0,1-90:1", "one-hot" */
+/* "0:0,255:1", "0:0,1-90:1", "one-hot", "soft" */
 ebb_status ebb_label_map_read(ebb_label_map *map, const char *text);
 
 /* A box of one volume in a dataset: read into `numbers` (which has room), then walked by steps. */
@@ -75,8 +77,15 @@ ebb_status ebb_box_read(ebb_box *box, void *numbers, ebb_h5 *f, const ebb_h5_dat
 /* The value of a channel at a site of a box that was read. */
 double ebb_raw_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x, int channel);
 
-/* The label of a site of a box that was read: of masks 1 + the number of the one that holds it, 0 if none does, NaN if several do. */
+/* The label of a site of a box that was read: of masks 1 + the number of the one that holds it, 0 if none does, NaN if several do; of
+ * probabilities the most probable class. */
 double ebb_label_value(const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x);
+
+/* Classes of soft labels: one a mask, or 2 where there is class 1's probability only; 0: labels are hard. */
+int ebb_soft_classes(const ebb_stack *s);
+
+/* Their probabilities at a site, t: (ebb_soft_classes). */
+void ebb_soft_values(double *t, const ebb_stack *s, const ebb_box *b, const void *numbers, int z, int y, int x);
 
 /* Opens the stack's file again and checks that both datasets are what they were. */
 ebb_status ebb_stack_reopen(ebb_h5 **f, const ebb_stack *s, ebb_pool *pool);

@@ -29,6 +29,7 @@ ebb_status ebb_label_map_read(ebb_label_map *map, const char *text)
 {
   *map = (ebb_label_map){0};
   if (strcmp(text, "one-hot") == 0) return make_one_hot(map), EBB_OK;
+  if (strcmp(text, "soft") == 0) return map->soft = true, EBB_OK;
   for (const char *p = text; *p;) {
     long long low, high;
     int class, used = map->count < EBB_LABEL_PAIRS ? read_pair(p, &low, &high, &class) : 0;
@@ -55,7 +56,8 @@ int ebb_label_class(const ebb_label_map *map, int classes, double value)
 /* ---- the census --------------------------------------------------------------------------------------------------- */
 void ebb_census_add(ebb_census *c, double value, const ebb_volume *v, uint64_t site)
 {
-  if (v->stack->masks > c->masks) c->masks = v->stack->masks;
+  if (v->stack->masks > c->masks && !v->stack->soft) c->masks = v->stack->masks;
+  if (v->stack->soft) c->soft = ebb_soft_classes(v->stack);
   for (int i = 0; i < c->count; i++)
     if (c->value[i] == value || (isnan(value) && isnan(c->value[i]))) {
       c->times[i]++;
@@ -115,19 +117,31 @@ static ebb_status refuse_value(const ebb_census *c, int at, int classes, ebb_poo
                   v->stack->file, v->stack->label->path, classes ? ebb_pool_text(pool, "0 to %d", classes - 1) : "from 0 on, whole",
                   c->value[at], v->sample, (unsigned long long)(s / hw),
                   (unsigned long long)(s % hw / (uint64_t)v->size[2]), (unsigned long long)(s % (uint64_t)v->size[2]),
-                  histogram(c, pool), whole ? "if they stand for classes, data.label_map=" : "labels are class numbers; choose the dataset with data.label=NAME",
+                  histogram(c, pool), whole ? "if they stand for classes, data.label_map=" : "labels are class numbers; choose the dataset with data.label=NAME; if they are probabilities, data.label_map=soft",
                   whole ? map_to_write(c, pool) : "");
 }
 
 /* A mask of 0 and 255 (or another single value) has two classes. */
 static bool is_mask(const ebb_census *c)
 {
-  return c->count == 2 && !c->more && fmin(c->value[0], c->value[1]) == 0 && fmax(c->value[0], c->value[1]) == 255;
+  return c->soft == 0 && c->count == 2 && !c->more && fmin(c->value[0], c->value[1]) == 0 && fmax(c->value[0], c->value[1]) == 255;
+}
+
+static ebb_status settle_soft(const ebb_census *c, ebb_notes *notes, int *classes)
+{
+  const ebb_volume *v = c->where[0];
+  if (*classes && *classes != c->soft)
+    return ebb_fail(EBB_DATA, "%s:%s: expected probabilities of %d classes, found %d\nhint: data.classes=%d, or one channel for each class", v->stack->file,
+                    v->stack->label->path, *classes, c->soft, c->soft);
+  *classes = c->soft;
+  ebb_note(notes, "labels are soft: probabilities of %d classes%s; metrics take the most probable one", c->soft, v->stack->masks ? "" : ", given for class 1");
+  return EBB_OK;
 }
 
 ebb_status ebb_census_settle(const ebb_census *c, ebb_notes *notes, int *classes, ebb_label_map *map, bool training)
 {
   int most = 0;
+  if (c->soft) EBB_TRY(settle_soft(c, notes, classes));
   if (training && map->count == 0 && is_mask(c) && *classes <= 2) {
     *map = (ebb_label_map){.count = 2, .low = {0, 255}, .high = {0, 255}, .class = {0, 1}};
     ebb_note(notes, "labels are masks of 0 and 255: 255 is class 1 (data.label_map overrides)");

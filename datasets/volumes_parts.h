@@ -15,6 +15,7 @@ typedef struct ebb_census {
   int      count;                   /* at most EBB_VALUES_MOST; `more` beyond                    */
   bool     more;
   int      masks;                   /* the most of a file, 0: labels are numbers                 */
+  int      soft;                    /* classes of soft labels, 0: they are hard                  */
   double   value[EBB_VALUES_MOST];
   uint64_t times[EBB_VALUES_MOST];
   const ebb_volume *where[EBB_VALUES_MOST];

@@ -72,7 +72,8 @@ typedef struct ebbk_segment {
   bool          sigmoid;
   double        smoothing; /* of softmax's cross-entropy                                */
   const double *weights;   /* (c) of softmax's cross-entropy; NULL: all 1               */
-  const ebb_real *soft;    /* (rows, c) dense: t of rows whose label is not negative; NULL: labels are hard */
+  int           soft_stride;
+  const ebb_real *soft;    /* (rows, c) t of rows whose label is not negative; NULL: labels are hard */
 } ebbk_segment;
 
 typedef struct ebbk_overlap { double both, p, t; } ebbk_overlap; /* sums over a sample's rows of p t, p and t */

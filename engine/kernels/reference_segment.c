@@ -16,7 +16,7 @@ static double log_p(const ebb_real *x, int j, bool not, const ebbk_segment *g)
 /* t of channel j in a row. */
 static double truth(const ebbk_segment *g, size_t row, int label, int j)
 {
-  return g->soft ? (double)g->soft[row * (size_t)g->c + (size_t)j] : j == ebbk_segment_channel(g, label);
+  return g->soft ? (double)g->soft[row * (size_t)g->soft_stride + (size_t)j] : j == ebbk_segment_channel(g, label);
 }
 
 /* What a channel is to be: t, or the smoothed and weighted q. */

@@ -37,7 +37,7 @@ static void make_hot(float *hot, const ebbk_segment *g)
 
 static const float *truth(const float *hot, const ebbk_segment *g, size_t row, int label)
 {
-  return g->soft ? g->soft + row * (size_t)g->c : hot + (size_t)label * (size_t)g->c;
+  return g->soft ? g->soft + row * (size_t)g->soft_stride : hot + (size_t)label * (size_t)g->c;
 }
 
 /* ---- sums ------------------------------------------------------------------------------------------------------------ */

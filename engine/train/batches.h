@@ -10,6 +10,7 @@ typedef struct ebb_batch {
   ebb_view  x;             /* (n, d, h, w, c) real; n may be smaller in the last batch of an evaluation       */
   int32_t  *labels;        /* (n, sites of the network's output: 1 for classification) classes; owned, like x, by the source until the next call; who
                               takes the batch may make labels negative: left out                                */
+  ebb_view  soft;          /* rank 0, or probabilities (n, d, h, w, classes) of sites whose label is not negative   */
   uint32_t *index;         /* (n) numbers of the samples within their file, for messages and per-sample output */
 } ebb_batch;
 

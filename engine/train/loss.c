@@ -155,14 +155,17 @@ static double entropy_count(const ebbk_segment *g, const ebbk_overlap *sums, con
   return count > 0 ? count : 1;
 }
 
-static double segmentation(const ebb_loss *loss, ebb_run *r, ebb_view dy, ebb_view y, const int32_t *labels, const ebb_real *soft,
+static double segmentation(const ebb_loss *loss, ebb_run *r, ebb_view dy, ebb_view y, const int32_t *labels, ebb_view soft,
                            double weight)
 {
   ebbk_segment  g = segment_of(loss, y.s);
   ebbk_overlap *sums = ebb_arena_high(r->arena, overlap_bytes(y.s));
   ebbk_slope   *slope = ebb_arena_high(r->arena, slope_bytes(y.s));
   void         *scratch = ebb_arena_high(r->arena, ebbk->segment_scratch(&g));
-  g.soft = soft;
+  if (soft.s.rank) {
+    g.soft = ebb_reals(soft) + (soft.s.c == 2 && y.s.c == 1);
+    g.soft_stride = soft.stride;
+  }
   double entropy = ebbk->segment_sums(ebb_reals(dy), dy.stride, sums, ebb_reals(y), y.stride, labels, &g, scratch);
   double count = entropy_count(&g, sums, labels), value = has_entropy(loss) ? entropy / count : 0;
   for (int i = 0; i < g.n * g.c; i++) slope[i] = (ebbk_slope){0};
@@ -171,11 +174,11 @@ static double segmentation(const ebb_loss *loss, ebb_run *r, ebb_view dy, ebb_vi
   return value;
 }
 
-double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, const ebb_real *soft, double weight,
+double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, ebb_view soft, double weight,
                           ebb_view *dy)
 {
   bool classification = is_plain(loss, y.s);
-  EBB_ASSERT(!soft || !classification, "soft labels of %d samples of one site", y.s.n);
+  EBB_ASSERT(!soft.s.rank || !classification, "soft labels of %d samples of one site", y.s.n);
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   ebb_view g = ebb_scratch_view(r, y.s);
   ebb_mark taken = ebb_arena_high_mark(r->arena);
@@ -187,5 +190,5 @@ double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const in
 
 double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, double weight, ebb_view *dy)
 {
-  return ebb_loss_eval_soft(loss, r, y, labels, NULL, weight, dy);
+  return ebb_loss_eval_soft(loss, r, y, labels, (ebb_view){0}, weight, dy);
 }

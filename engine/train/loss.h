@@ -26,7 +26,7 @@ size_t ebb_loss_scratch(const ebb_loss *loss, ebb_shape y);
  * gradient times `weight` (1 / micro-batches of a step). dy == NULL: no gradient. Labels < 0 are left out. */
 double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, double weight, ebb_view *dy);
 
-/* The same against the probabilities soft (n, d, h, w, c) of sites whose labels are not negative; soft == NULL: against labels. The
- * outputs are of more than one site. */
-double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, const ebb_real *soft, double weight,
+/* The same against the probabilities soft (n, d, h, w, classes) of sites whose labels are not negative; of rank 0: against labels.
+ * An output of one channel is class 1's. The outputs are of more than one site. */
+double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, ebb_view soft, double weight,
                           ebb_view *dy);

@@ -151,7 +151,7 @@ static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m
   EBB_ASSERT(batch.x.s.n == t->plan.x.n, "a batch of %d, planned %d", batch.x.s.n, t->plan.x.n);
   r->pass = EBB_TRAIN;
   ebb_forward(r, t->model, batch.x, &y);
-  *loss = ebb_loss_eval(&t->loss, r, y, batch.labels, 1.0 / t->options.accumulate, &dy);
+  *loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1.0 / t->options.accumulate, &dy);
   ebb_metrics_add(m, y, batch.labels, *loss);
   ebb_backward(r, t->model, batch.x, dy, none);
   t->cursor += (uint64_t)batch.x.s.n;
@@ -232,7 +232,7 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
     }
     r->pass = EBB_EVAL;
     ebb_forward(r, t->model, batch.x, &y);
-    double loss = ebb_loss_eval(&t->loss, r, y, batch.labels, 1, NULL);
+    double loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1, NULL);
     ebb_metrics_add(m, y, batch.labels, loss);
     if (ebb_sites(t->model->out) > 1) ebb_metrics_add_maps(m, y, batch.labels, batch.index);
     ebb_release(r);

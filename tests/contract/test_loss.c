@@ -65,7 +65,7 @@ static void make_soft(bench *b)
 static double eval(const ebb_loss *loss, bench *b, double weight, ebb_view *dy)
 {
   ebb_view y = ebb_view_of(b->y, b->s);
-  return b->soft ? ebb_loss_eval_soft(loss, &b->run, y, b->labels, b->probabilities, weight, dy)
+  return b->soft ? ebb_loss_eval_soft(loss, &b->run, y, b->labels, ebb_view_of(b->probabilities, b->s), weight, dy)
                  : ebb_loss_eval(loss, &b->run, y, b->labels, weight, dy);
 }
 

@@ -57,7 +57,7 @@ static ebb_status images_next(ebb_source *base, ebb_batch *batch)
     augment(s, s->x[i], s->index[i]);
   }
   s->cursor += BATCH;
-  *batch = (ebb_batch){ebb_view_of(s->x, s->base.shape), s->labels, s->index};
+  *batch = (ebb_batch){.x = ebb_view_of(s->x, s->base.shape), .labels = s->labels, .index = s->index};
   return EBB_OK;
 }
 

@@ -25,7 +25,7 @@ static ebb_status volumes_next(ebb_source *base, ebb_batch *batch)
     for (size_t j = 0; j < c; j++) s->x[i * c + j] = (ebb_real)(ebb_rng_normal(g, i * c + j) + s->labels[i]);
   }
   s->cursor += BATCH;
-  *batch = (ebb_batch){ebb_view_of(s->x, base->shape), s->labels, s->index};
+  *batch = (ebb_batch){.x = ebb_view_of(s->x, base->shape), .labels = s->labels, .index = s->index};
   return EBB_OK;
 }
 

@@ -598,8 +598,8 @@ static segments segments_random(int i)
   size_t   rows = (size_t)s.g.n * s.g.sites;
   s.g.smoothing = between(0, 1) * 0.1;
   s.x = matrix_random(rows, s.g.c, between(0, 3));
-  s.soft = matrix_random(rows, s.g.c, 0);
-  for (size_t j = 0; j < rows * (size_t)s.g.c; j++) s.soft.p[j] = (float)(j % 5 ? uniform() : 0);
+  s.soft = matrix_random(rows, s.g.c, between(0, 3));
+  for (size_t j = 0; j < rows * (size_t)s.g.c; j++) *at(&s.soft, j / (size_t)s.g.c, (int)(j % (size_t)s.g.c)) = (float)(j % 5 ? uniform() : 0);
   s.label = malloc(rows * sizeof *s.label);
   for (int j = 0; j < s.g.c; j++) s.weights[j] = 3 * uniform();
   for (size_t r = 0; r < rows; r++) {
@@ -633,7 +633,7 @@ START_TEST(segment)
     ebbk_slope slope[3 * 9];
     double     row[9];
     if (i % 2) s.g.weights = s.weights;
-    if (i % 3 == 0) s.g.soft = s.soft.p;
+    if (i % 3 == 0) s.g.soft = s.soft.p, s.g.soft_stride = s.soft.stride;
     matrix p = matrix_new(s.x.rows, s.g.c, between(0, 3)), p0 = matrix_copy(&p);
     compare_sums(tables[_i], &s, &p, &p0);
     for (int j = 0; j < s.g.n * s.g.c; j++) slope[j] = (ebbk_slope){2 * uniform() - 1, 2 * uniform() - 1};

@@ -202,7 +202,7 @@ static ebb_status memory_next(ebb_source *base, ebb_batch *batch)
   }
   s->cursor += n;
   shape.n = (int)n;
-  *batch = (ebb_batch){ebb_view_of(s->x, shape), s->labels, s->index};
+  *batch = (ebb_batch){.x = ebb_view_of(s->x, shape), .labels = s->labels, .index = s->index};
   hooks(s);
   return EBB_OK;
 }

@@ -485,6 +485,126 @@ START_TEST(ranges_of_labels_become_classes)
 }
 END_TEST
 
+/* Probabilities of three classes, or of class 1 alone; the raw data are those of class 1. `sum` is what they add up to. */
+static void make_soft(const char *name, bool all, double sum)
+{
+  static double raw[6 * 6 * 6], t[3 * 6 * 6 * 6];
+  int sites = 6 * 6 * 6;
+  for (int i = 0; i < sites; i++) {
+    double one = 0.5 + 0.4 * sin(0.7 * i), two = (1 - one) * 0.25;
+    raw[i] = one;
+    t[all ? sites + i : i] = one * sum;
+    if (all) t[i] = (1 - one - two) * sum, t[2 * sites + i] = two * sum;
+  }
+  hid_t f = H5Fcreate(at(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  put(f, "raw", H5T_IEEE_F32LE, 3, (int[]){6, 6, 6}, raw);
+  if (all) put(f, "label", H5T_IEEE_F32LE, 4, (int[]){3, 6, 6, 6}, t);
+  else put(f, "label", H5T_IEEE_F32LE, 3, (int[]){6, 6, 6}, t);
+  H5Fclose(f);
+}
+
+static ebb_data_options soft_options(void)
+{
+  ebb_data_options o = options(at(""));
+  o.val = at("");
+  o.label_map = "soft";
+  o.per_volume = 4;
+  o.mean = (ebb_numbers){1, {0}};
+  o.std = (ebb_numbers){1, {1}};
+  return o;
+}
+
+/* Sites that count: probabilities of `classes` add up to 1, the label is the most probable one; and how many have class 1's equal to
+ * the raw value. */
+static int check_soft(const ebb_batch *b, int classes)
+{
+  int same = 0;
+  ck_assert_int_eq(b->x.s.n, 1);
+  ck_assert_int_eq(b->soft.s.n, 1);
+  ck_assert_int_eq(b->soft.s.c, classes);
+  for (int i = 0; i < 216; i++) {
+    const ebb_real *t = ebb_reals(b->soft) + i * classes;
+    double sum = 0;
+    if (b->labels[i] < 0) continue;
+    for (int k = 0; k < classes; k++) sum += (double)t[k];
+    ck_assert_double_eq_tol(sum, 1, 1e-6);
+    same += fabs((double)t[1] - (double)ebb_reals(b->x)[i]) < 1e-6;
+  }
+  return same;
+}
+
+START_TEST(soft_labels_are_read_and_follow_geometry)
+{
+  ebb_source *source;
+  ebb_batch b;
+  int classes = _i ? 3 : 2;
+  make_soft("s.h5", _i, 1);
+  ebb_data_options o = soft_options();
+  o.augment.mirror = "dhw";
+  o.augment.turn = true;
+  ebb_data *d = open_data(&o);
+  ck_assert_int_eq(d->classes, classes);
+  ck_assert_str_eq(d->label_map, "soft");
+  ck_assert(notes(d, "labels are soft"));
+  ck_assert_int_eq(ebb_data_eval(&source, d, EBB_VAL_SET, 1), EBB_OK);
+  ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+  ck_assert_int_eq(check_soft(&b, classes), 216);
+  for (int i = 0; i < 216; i++) {
+    const ebb_real *t = ebb_reals(b.soft) + i * classes;
+    for (int k = 0; k < classes; k++) ck_assert(t[b.labels[i]] >= t[k]);
+  }
+  source->ops->close(source);
+  ck_assert_int_eq(ebb_data_train(&source, d, 1, 3), EBB_OK);
+  for (int i = 0; i < 4; i++) {
+    ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+    ck_assert_int_eq(check_soft(&b, classes), 216);
+  }
+  source->ops->close(source);
+  ebb_data_close(d);
+}
+END_TEST
+
+/* A warp takes raw data and probabilities from the same places; near the border probabilities are made whole. */
+START_TEST(soft_labels_follow_warps)
+{
+  ebb_source *source;
+  ebb_batch b;
+  int moved = 0;
+  make_soft("s.h5", true, 1);
+  ebb_data_options o = soft_options();
+  o.augment.rotate = 30;
+  o.augment.scale = 0.1;
+  o.augment.elastic = 0.5;
+  ebb_data *d = open_data(&o);
+  ck_assert_int_eq(ebb_data_train(&source, d, 1, 3), EBB_OK);
+  for (int i = 0; i < 4; i++) {
+    ck_assert_int_eq(source->ops->next(source, &b), EBB_OK);
+    ck_assert_int_ge(check_soft(&b, 3), 64);
+    moved += fabs((double)ebb_reals(b.x)[80] - (0.5 + 0.4 * sin(0.7 * 80))) > 1e-3;
+  }
+  ck_assert_int_gt(moved, 0);
+  source->ops->close(source);
+  ebb_data_close(d);
+}
+END_TEST
+
+START_TEST(soft_labels_that_are_no_probabilities_are_refused)
+{
+  make_soft("s.h5", true, 0.5);
+  ebb_data_options o = soft_options();
+  REFUSES(&o, EBB_DATA, "s.h5", "expected probabilities", "together 0.5", "voxel (0, 0, 0)");
+  make_soft("s.h5", false, 2);
+  REFUSES(&o, EBB_DATA, "expected probabilities", "voxel (0, 0, 1)");
+  make_soft("s.h5", true, 1);
+  o.classes = 4;
+  REFUSES(&o, EBB_DATA, "4 classes", "found 3");
+  make_soft("s.h5", false, 1);
+  o = soft_options();
+  o.label_map = "";
+  REFUSES(&o, EBB_DATA, "s.h5", "data.label_map=soft");
+}
+END_TEST
+
 /* Classes 0, 1, 2 as three masks, or as two without the background's. */
 static void make_masks(const char *name, bool background, bool overlap)
 {
@@ -583,6 +703,9 @@ int main(void)
   tcase_add_test(t, mean_and_deviation_may_be_given);
   tcase_add_test(t, ranges_of_labels_become_classes);
   tcase_add_loop_test(t, masks_become_classes, 0, 2);
+  tcase_add_loop_test(t, soft_labels_are_read_and_follow_geometry, 0, 2);
+  tcase_add_test(t, soft_labels_follow_warps);
+  tcase_add_test(t, soft_labels_that_are_no_probabilities_are_refused);
   tcase_add_test(t, a_file_that_vanishes_is_named);
   tcase_add_test(t, refuses_nan);
   suite_add_tcase(suite, t);
