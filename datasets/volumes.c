@@ -152,6 +152,16 @@ static ebb_status agree(finder *k, const ebb_stack *s)
                   s->file, s->raw->path, v->rank, v->channels, v->at[0].stack->file, rank, channels);
 }
 
+/* Soft labels of all files are of the same classes. */
+static ebb_status agree_soft(finder *k, ebb_stack *s)
+{
+  s->soft = s->label && strcmp(k->o->label_map, "soft") == 0;
+  int classes = ebb_soft_classes(s), most = k->v->count ? ebb_soft_classes(k->v->at[0].stack) : EBB_CHANNELS_MOST;
+  if (k->v->count ? classes == most : classes <= most) return EBB_OK;
+  return ebb_fail(EBB_DATA, "%s:%s: expected probabilities of %s%d classes, found %d\nhint: keep files of other classes apart", s->file, s->label->path,
+                  k->v->count ? "" : "at most ", most, classes);
+}
+
 static ebb_status require_values(const ebb_stack *s, const ebb_h5_dataset *d, ebb_pool *pool)
 {
   if (d && d->trouble) return ebb_fail(EBB_DATA, "%s:%s: expected numbers, but %s", s->file, d->path, d->trouble);
@@ -171,9 +181,7 @@ static ebb_status describe(finder *k, const ebb_h5 *f, const char *group)
   EBB_TRY(require_values(s, s->label, k->pool));
   EBB_TRY(k->x ? ebb_volumes_axes_for(s, notes, f, k->o->axes, *k->x, *k->o->label) : ebb_volumes_axes(s, notes, f, k->o->axes, !k->single));
   EBB_TRY(agree(k, s));
-  s->soft = s->label && strcmp(k->o->label_map, "soft") == 0;
-  if (ebb_soft_classes(s) > EBB_CHANNELS_MOST)
-    return ebb_fail(EBB_DATA, "%s:%s: expected probabilities of at most %d classes, found %d", s->file, s->label->path, EBB_CHANNELS_MOST, s->masks);
+  EBB_TRY(agree_soft(k, s));
   int64_t samples = (int64_t)extent(s->raw, s->raw_axes, 'n'), last = k->last < samples ? k->last : samples;
   if (k->first >= last)
     return ebb_fail(EBB_CONFIG, "%s: expected samples %lld and up, found %lld\nhint: the range behind the name counts from 0", s->file,
@@ -266,8 +274,8 @@ static ebb_status scan_label(ebb_census *census, ebb_volume *v, const ebb_box *b
         double value = ebb_label_value(v->stack, b, numbers, z, y, x);
         if (isnan(value) && v->stack->masks)
           return ebb_fail(EBB_DATA, "%s:%s: expected at most one of the %d masks at each site, found more at sample %u, voxel (%d, %d, %d)\nhint: classes "
-                          "that overlap cannot be trained together; choose a dataset with data.label=NAME; if they hold probabilities, data.label_map=soft", v->stack->file, v->stack->label->path,
-                          v->stack->masks, v->sample, z + b->start[0], y + b->start[1], x + b->start[2]);
+                          "that overlap cannot be trained together; choose a dataset with data.label=NAME; if they hold probabilities, "
+                          "data.label_map=soft", v->stack->file, v->stack->label->path, v->stack->masks, v->sample, z + b->start[0], y + b->start[1], x + b->start[2]);
         uint64_t site = ((uint64_t)(z + b->start[0]) * (uint64_t)v->size[1] + (uint64_t)(y + b->start[1])) * (uint64_t)v->size[2] + (uint64_t)(x + b->start[2]);
         if (!l->again) ebb_census_add(census, value, v, site);
         l->zeros += value == 0;

@@ -598,6 +598,10 @@ START_TEST(soft_labels_that_are_no_probabilities_are_refused)
   make_soft("s.h5", true, 1);
   o.classes = 4;
   REFUSES(&o, EBB_DATA, "4 classes", "found 3");
+  o.classes = 0;
+  make_soft("t.h5", false, 1);
+  REFUSES(&o, EBB_DATA, "t.h5", "of 3 classes", "found 2");
+  ck_assert_int_eq(remove(at("t.h5")), 0);
   make_soft("s.h5", false, 1);
   o = soft_options();
   o.label_map = "";
