@@ -107,23 +107,23 @@ static size_t site(const int size[3], int z, int y, int x)
   return ((size_t)z * (size_t)size[1] + (size_t)y) * (size_t)size[2] + (size_t)x;
 }
 
-/* Trilinear; 0 beyond. */
-static void sample(ebb_real *to, const ebb_patch *from, const double at[3])
+/* Trilinear, of values (size, channels); 0 beyond. */
+static void sample(ebb_real *to, const ebb_real *from, const int size[3], int channels, const double at[3])
 {
   int low[3];
   for (int i = 0; i < 3; i++) low[i] = (int)floor(at[i]);
-  for (int c = 0; c < from->channels; c++) to[c] = 0;
+  for (int c = 0; c < channels; c++) to[c] = 0;
   for (int corner = 0; corner < 8; corner++) {
     int    p[3] = {low[0] + (corner >> 2), low[1] + (corner >> 1 & 1), low[2] + (corner & 1)};
     double f = 1;
     bool   inside = true;
     for (int i = 0; i < 3; i++) {
       f *= 1 - fabs(at[i] - p[i]);
-      inside &= p[i] >= 0 && p[i] < from->size[i];
+      inside &= p[i] >= 0 && p[i] < size[i];
     }
     if (!inside || f == 0) continue;
-    const ebb_real *x = from->x + site(from->size, p[0], p[1], p[2]) * (size_t)from->channels;
-    for (int c = 0; c < from->channels; c++) to[c] += (ebb_real)(f * (double)x[c]);
+    const ebb_real *x = from + site(size, p[0], p[1], p[2]) * (size_t)channels;
+    for (int c = 0; c < channels; c++) to[c] += (ebb_real)(f * (double)x[c]);
   }
 }
 
@@ -137,6 +137,14 @@ static int32_t nearest(const ebb_patch *from, const double at[3])
   return from->labels[site(from->size, p[0], p[1], p[2])];
 }
 
+/* Probabilities of which some lie beyond the border add up to 1 again. */
+static void make_whole(ebb_real *t, int classes)
+{
+  ebb_real sum = 0;
+  for (int k = 0; k < classes; k++) sum += t[k];
+  for (int k = 0; k < classes && sum > 0; k++) t[k] /= sum;
+}
+
 void ebb_augment_warp(ebb_patch to, ebb_patch wide, const ebb_augment *a, int rank, ebb_rng g, uint64_t index)
 {
   warp w;
@@ -147,8 +155,12 @@ void ebb_augment_warp(ebb_patch to, ebb_patch wide, const ebb_augment *a, int ra
         double at[3];
         size_t k = site(to.size, z, y, x);
         source_of(at, &w, to.size, wide.size, (int[3]){z, y, x}, rank, a->elastic > 0);
-        sample(to.x + k * (size_t)to.channels, &wide, at);
-        if (to.labels) to.labels[k] = nearest(&wide, at);
+        sample(to.x + k * (size_t)to.channels, wide.x, wide.size, wide.channels, at);
+        to.labels[k] = nearest(&wide, at);
+        if (!to.soft_channels) continue;
+        ebb_real *t = to.soft + k * (size_t)to.soft_channels;
+        sample(t, wide.soft, wide.size, wide.soft_channels, at);
+        make_whole(t, to.soft_channels);
       }
 }
 
@@ -158,14 +170,15 @@ void ebb_augment_mirror(ebb_patch p, const ebb_augment *a, ebb_patch scratch, eb
   static const char letters[] = "dhw";
   bool   flip[3], any = false;
   int    quarter = a->turn && p.size[1] == p.size[2] ? (int)ebb_rng_below(g, index * NUMBERS + TURN, 4) : 0;
-  size_t sites = sites_of(p.size), c = (size_t)p.channels;
+  size_t sites = sites_of(p.size), c = (size_t)p.channels, classes = (size_t)p.soft_channels;
   for (int i = 0; i < 3; i++) {
     flip[i] = strchr(a->mirror, letters[i]) && uniform(g, index, MIRROR + (uint64_t)i) < 0;
     any |= flip[i];
   }
   if (!any && !quarter) return;
   memcpy(scratch.x, p.x, sites * c * sizeof *p.x);
-  if (p.labels) memcpy(scratch.labels, p.labels, sites * sizeof *p.labels);
+  memcpy(scratch.labels, p.labels, sites * sizeof *p.labels);
+  if (classes) memcpy(scratch.soft, p.soft, sites * classes * sizeof *p.soft);
   for (int z = 0; z < p.size[0]; z++)
     for (int y = 0; y < p.size[1]; y++)
       for (int x = 0; x < p.size[2]; x++) {
@@ -179,7 +192,8 @@ void ebb_augment_mirror(ebb_patch p, const ebb_augment *a, ebb_patch scratch, eb
           if (flip[i]) q[i] = p.size[i] - 1 - q[i];
         size_t to = site(p.size, z, y, x), from = site(p.size, q[0], q[1], q[2]);
         memcpy(p.x + to * c, scratch.x + from * c, c * sizeof *p.x);
-        if (p.labels) p.labels[to] = scratch.labels[from];
+        p.labels[to] = scratch.labels[from];
+        if (classes) memcpy(p.soft + to * classes, scratch.soft + from * classes, classes * sizeof *p.soft);
       }
 }
 

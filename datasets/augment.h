@@ -5,7 +5,7 @@
 #include "base/rng.h"
 #include "base/view.h"
 
-/* Every one is off at 0 or "". Geometry changes raw data (trilinear) and labels (nearest) alike. */
+/* Every one is off at 0 or "". Geometry changes raw data and probabilities (trilinear) and labels (nearest) alike. */
 typedef struct ebb_augment {
   const char *mirror;  /* dimensions mirrored with probability 1/2, letters of d h w               */
   bool   turn;         /* quarter turns in the plane of h and w, which must be equal               */
@@ -19,8 +19,13 @@ typedef struct ebb_augment {
   double blur;         /* sites, standard deviation of a Gaussian, itself uniform from 0           */
 } ebb_augment;
 
-/* A patch as it is changed: sizes D H W, dense; labels (may be NULL) beyond the data are -1, values 0. */
-typedef struct ebb_patch { int size[3], channels; ebb_real *x; int32_t *labels; } ebb_patch;
+/* A patch as it is changed: sizes D H W, dense; labels beyond the data are -1, values 0. */
+typedef struct ebb_patch {
+  int       size[3], channels, soft_channels;
+  ebb_real *x;             /* (sites, channels)                                  */
+  int32_t  *labels;        /* (sites)                                            */
+  ebb_real *soft;          /* (sites, soft_channels) probabilities; or none: 0   */
+} ebb_patch;
 
 bool ebb_augment_warps(const ebb_augment *a);
 

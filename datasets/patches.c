@@ -16,7 +16,7 @@ typedef struct patches {
   ebb_pool pool;
   ebb_arena memory;
   ebb_reader reader;
-  ebb_patch wide, wide_soft; /* a patch and its margin, before it is warped; the same of soft labels */
+  ebb_patch wide;            /* a patch and its margin, before it is warped */
   int margin[3];
   uint32_t *order;           /* (volumes) of this epoch                     */
   uint32_t *first_tile;      /* (volumes + 1) evaluation                    */
@@ -112,38 +112,11 @@ static size_t sites_of(const int size[3])
 static ebb_status read_place(ebb_patch *to, patches *t, const place *p)
 {
   EBB_TRY(ebb_reader_image(&t->reader, to->x, (int)p->volume, p->start, to->size));
-  return ebb_reader_labels(&t->reader, to->labels, (int)p->volume, p->start, to->size, p->own);
-}
-
-/* Probabilities of which some were taken from beyond the border add up to 1 again. */
-static void make_whole(ebb_patch *soft)
-{
-  for (size_t i = 0; i < sites_of(soft->size); i++) {
-    ebb_real *t = soft->x + i * (size_t)soft->channels, sum = 0;
-    for (int k = 0; k < soft->channels; k++) sum += t[k];
-    for (int k = 0; k < soft->channels && sum > 0; k++) t[k] /= sum;
-  }
-}
-
-/* Soft labels, if the set has them: geometry changes them as it changes raw data. */
-static ebb_status read_soft(ebb_patch *to, patches *t, const place *p, ebb_rng g, uint64_t number)
-{
-  const ebb_augment *a = &t->set->augment;
-  int rank = t->set->volumes.rank;
-  ebb_patch *from = ebb_augment_warps(a) && t->training ? &t->wide_soft : to;
-  if (to->channels == 0) return EBB_OK;
-  EBB_TRY(ebb_reader_soft(&t->reader, from->x, (int)p->volume, p->start, from->size));
-  if (!t->training) return EBB_OK;
-  if (from != to) {
-    ebb_augment_warp(*to, *from, a, rank, g, number);
-    make_whole(to);
-  }
-  ebb_augment_mirror(*to, a, t->wide_soft, g, number);
-  return EBB_OK;
+  return ebb_reader_labels(&t->reader, to->labels, to->soft, (int)p->volume, p->start, to->size, p->own);
 }
 
 /* A random patch, changed by the augmentations. */
-static ebb_status read_changed(ebb_patch *to, ebb_patch *soft, patches *t, place p, uint64_t number)
+static ebb_status read_changed(ebb_patch *to, patches *t, place p, uint64_t number)
 {
   const ebb_augment *a = &t->set->augment;
   int rank = t->set->volumes.rank;
@@ -158,7 +131,7 @@ static ebb_status read_changed(ebb_patch *to, ebb_patch *soft, patches *t, place
   }
   ebb_augment_mirror(*to, a, scratch, g, number);
   ebb_augment_values(*to, a, scratch.x, rank, g, number);
-  return read_soft(soft, t, &p, g, number);
+  return EBB_OK;
 }
 
 static ebb_status read_sample(patches *t, ebb_batch *y, int i)
@@ -167,14 +140,11 @@ static ebb_status read_sample(patches *t, ebb_batch *y, int i)
   size_t sites = sites_of(s->patch), at = (size_t)i * sites;
   uint64_t number = t->position + (uint64_t)i;
   place p = t->training ? random_patch(t, number) : tile(t, number);
-  ebb_patch to = {.size = {s->patch[0], s->patch[1], s->patch[2]}, .channels = s->volumes.channels,
+  ebb_patch to = {.size = {s->patch[0], s->patch[1], s->patch[2]}, .channels = s->volumes.channels, .soft_channels = soft_classes(s),
                   .x = (ebb_real *)y->x.p + at * (size_t)s->volumes.channels, .labels = y->labels + at};
-  ebb_patch soft = {.size = {s->patch[0], s->patch[1], s->patch[2]}, .channels = soft_classes(s)};
-  if (soft.channels) soft.x = (ebb_real *)y->soft.p + at * (size_t)soft.channels;
+  if (to.soft_channels) to.soft = (ebb_real *)y->soft.p + at * (size_t)to.soft_channels;
   y->index[i] = p.volume;
-  if (t->training) return read_changed(&to, &soft, t, p, number);
-  EBB_TRY(read_place(&to, t, &p));
-  return read_soft(&soft, t, &p, (ebb_rng){0}, number);
+  return t->training ? read_changed(&to, t, p, number) : read_place(&to, t, &p);
 }
 
 /* ---- the source ---------------------------------------------------------------------------------------------------------- */
@@ -287,38 +257,27 @@ uint64_t ebb_patches_count(const ebb_patch_set *s, bool training, int batch)
   return count;
 }
 
-static void take_soft(patches *t)
-{
-  const ebb_patch_set *s = t->set;
-  ebb_shape soft = soft_shape(s, t->size);
-  t->wide_soft = t->wide;
-  t->wide_soft.labels = NULL;
-  t->wide_soft.channels = soft.c;
-  if (soft.c == 0) return;
-  t->wide_soft.x = ebb_arena_low(&t->memory, wide_sites(s) * (size_t)soft.c * sizeof(ebb_real), EBB_USE_KEPT);
-  for (int i = 0; i < EBB_AHEAD_BUFFERS; i++)
-    t->ahead.buffer[i].batch.soft = ebb_view_of(ebb_arena_low(&t->memory, ebb_bytes(soft), EBB_USE_KEPT), soft);
-}
-
 static void take_memory(patches *t)
 {
   const ebb_patch_set *s = t->set;
   size_t volumes = (size_t)s->volumes.count;
-  ebb_shape x = t->ahead.source.shape;
+  ebb_shape x = t->ahead.source.shape, soft = soft_shape(s, t->size);
   t->order = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->order, EBB_USE_KEPT);
   t->first_tile = ebb_arena_low(&t->memory, (volumes + 1) * sizeof *t->first_tile, EBB_USE_KEPT);
   t->reader.numbers = ebb_arena_low(&t->memory, box_bytes(s), EBB_USE_KEPT);
   t->wide.x = ebb_arena_low(&t->memory, wide_values(s) * sizeof(ebb_real), EBB_USE_KEPT);
   t->wide.labels = ebb_arena_low(&t->memory, wide_sites(s) * sizeof(int32_t), EBB_USE_KEPT);
   t->wide.channels = s->volumes.channels;
+  t->wide.soft_channels = soft.c;
+  if (soft.c) t->wide.soft = ebb_arena_low(&t->memory, wide_sites(s) * (size_t)soft.c * sizeof(ebb_real), EBB_USE_KEPT);
   ebb_augment_margin(t->margin, &s->augment, s->patch, s->volumes.rank);
   for (int i = 0; i < 3; i++) t->wide.size[i] = s->patch[i] + 2 * t->margin[i];
-  take_soft(t);
   for (int i = 0; i < EBB_AHEAD_BUFFERS; i++) {
     ebb_batch *y = &t->ahead.buffer[i].batch;
     y->x = ebb_view_of(ebb_arena_low(&t->memory, ebb_bytes(x), EBB_USE_KEPT), x);
     y->labels = ebb_arena_low(&t->memory, ebb_sites(x) * sizeof *y->labels, EBB_USE_KEPT);
     y->index = ebb_arena_low(&t->memory, (size_t)x.n * sizeof *y->index, EBB_USE_KEPT);
+    if (soft.c) y->soft = ebb_view_of(ebb_arena_low(&t->memory, ebb_bytes(soft), EBB_USE_KEPT), soft);
   }
   t->first_tile[0] = 0;
   for (size_t i = 0; i < volumes; i++) t->first_tile[i + 1] = t->first_tile[i] + tiles_of(s, (uint32_t)i);

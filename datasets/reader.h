@@ -21,10 +21,8 @@ typedef struct ebb_reader {
  * deviation 1; beyond its border is 0. EBB_NOINPUT, EBB_DATA: the file is gone or has changed. */
 ebb_status ebb_reader_image(ebb_reader *r, ebb_real *x, int i, const int start[3], const int size[3]);
 
-/* The labels of such a box, labels: (size). -1 beyond the border, and outside of [own[k][0], own[k][1]) where own is not NULL. */
-ebb_status ebb_reader_labels(ebb_reader *r, int32_t *labels, int i, const int start[3], const int size[3], const int own[3][2]);
-
-/* The probabilities of such a box, where labels are soft, soft: (size, ebb_soft_classes); 0 beyond the border. */
-ebb_status ebb_reader_soft(ebb_reader *r, ebb_real *soft, int i, const int start[3], const int size[3]);
+/* The labels of such a box, labels: (size). -1 beyond the border, and outside of [own[k][0], own[k][1]) where own is not NULL. And, where
+ * they are soft and soft is not NULL, their probabilities, soft: (size, ebb_soft_classes), 0 where the label is -1. */
+ebb_status ebb_reader_labels(ebb_reader *r, int32_t *labels, ebb_real *soft, int i, const int start[3], const int size[3], const int own[3][2]);
 
 void ebb_reader_close(ebb_reader *r);

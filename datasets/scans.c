@@ -134,7 +134,7 @@ ebb_status ebb_scans_image(ebb_scans *s, ebb_real *x, int i, const int start[3],
 
 ebb_status ebb_scans_labels(ebb_scans *s, int32_t *labels, int i, const int start[3], const int size[3])
 {
-  return ebb_reader_labels(&inside(s)->reader, labels, i, start, size, NULL);
+  return ebb_reader_labels(&inside(s)->reader, labels, NULL, i, start, size, NULL);
 }
 
 int64_t ebb_scans_value(const ebb_scans *s, int class)

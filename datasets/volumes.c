@@ -97,7 +97,7 @@ typedef struct finder {
   ebb_pool *pool;
   ebb_split split;
   const ebb_shape *x;         /* of the network, if images are to be predicted; else NULL */
-  bool single;
+  bool single, soft;          /* soft: labels are probabilities                           */
   int64_t first, last;        /* of samples, where one file holds them */
   int room;
 } finder;
@@ -155,7 +155,7 @@ static ebb_status agree(finder *k, const ebb_stack *s)
 /* Soft labels of all files are of the same classes. */
 static ebb_status agree_soft(finder *k, ebb_stack *s)
 {
-  s->soft = s->label && strcmp(k->o->label_map, "soft") == 0;
+  s->soft = s->label && k->soft;
   int classes = ebb_soft_classes(s), most = k->v->count ? ebb_soft_classes(k->v->at[0].stack) : EBB_CHANNELS_MOST;
   if (k->v->count ? classes == most : classes <= most) return EBB_OK;
   return ebb_fail(EBB_DATA, "%s:%s: expected probabilities of %s%d classes, found %d\nhint: keep files of other classes apart", s->file, s->label->path,
@@ -392,7 +392,7 @@ ebb_status ebb_volumes_open(ebb_volumes *v, ebb_notes *notes, int *classes, ebb_
 {
   ebb_census *census = EBB_POOL_NEW(notes->pool, ebb_census);
   finder k = {.v = v, .notes = notes, .quiet = {.pool = notes->pool}, .o = o, .pool = notes->pool,
-              .split = training ? EBB_TRAIN_SET : EBB_VAL_SET};
+              .split = training ? EBB_TRAIN_SET : EBB_VAL_SET, .soft = map->soft};
   EBB_TRY(open_all(&k, census, text));
   return ebb_census_settle(census, notes, classes, map, training);
 }
@@ -409,7 +409,7 @@ ebb_status ebb_volumes_open_images(ebb_volumes *v, ebb_notes *notes, int classes
                                    const ebb_data_options *o, ebb_shape x)
 {
   ebb_census *census = EBB_POOL_NEW(notes->pool, ebb_census);
-  finder k = {.v = v, .notes = notes, .quiet = {.pool = notes->pool}, .o = o, .pool = notes->pool, .split = EBB_VAL_SET, .x = &x};
+  finder k = {.v = v, .notes = notes, .quiet = {.pool = notes->pool}, .o = o, .pool = notes->pool, .split = EBB_VAL_SET, .x = &x, .soft = map->soft};
   EBB_TRY(open_all(&k, census, text));
   ebb_status status = census->count ? ebb_census_settle(census, notes, &classes, map, false) : EBB_OK;
   if (status == EBB_OK || *o->label) return status;
