@@ -32,7 +32,7 @@ static const ebb_loss losses[] = {
 };
 enum { LOSSES = sizeof losses / sizeof *losses };
 
-typedef struct bench { ebb_arena arena; ebb_run run; ebb_shape s; ebb_real y[VALUES], probabilities[VALUES]; int32_t labels[SITES]; bool soft; } bench;
+typedef struct bench { ebb_arena arena; ebb_run run; ebb_shape s; ebb_real y[VALUES], probabilities[VALUES]; int32_t labels[SITES]; bool soft; int classes; } bench;
 
 static double noise(uint32_t what, size_t i)
 {
@@ -64,8 +64,10 @@ static void make_soft(bench *b)
 
 static double eval(const ebb_loss *loss, bench *b, double weight, ebb_view *dy)
 {
-  ebb_view y = ebb_view_of(b->y, b->s);
-  return b->soft ? ebb_loss_eval_soft(loss, &b->run, y, b->labels, ebb_view_of(b->probabilities, b->s), weight, dy)
+  ebb_view  y = ebb_view_of(b->y, b->s);
+  ebb_shape t = b->s;
+  if (b->classes) t.c = b->classes;
+  return b->soft ? ebb_loss_eval_soft(loss, &b->run, y, b->labels, ebb_view_of(b->probabilities, t), weight, dy)
                  : ebb_loss_eval(loss, &b->run, y, b->labels, weight, dy);
 }
 
@@ -128,6 +130,26 @@ START_TEST(certain_soft_labels_are_hard_ones)
   b.soft = true;
   for (int i = 0; i < VALUES; i++) b.probabilities[i] = b.labels[i / 4] == i % 4;
   ck_assert(value_and_gradient(&losses[_i], &b, 1, soft) == before && memcmp(hard, soft, sizeof hard) == 0);
+  ebb_arena_destroy(&b.arena);
+}
+END_TEST
+
+/* Of one channel, probabilities of two classes count by class 1's. */
+START_TEST(one_channel_takes_the_second_of_two_classes)
+{
+  ebb_real one[VALUES], two[VALUES];
+  bench    b;
+  if (losses[_i].kind < EBB_LOSS_BCE) return;
+  bench_open(&b, 1);
+  make_soft(&b);
+  double before = value_and_gradient(&losses[_i], &b, 1, one);
+  b.classes = 2;
+  for (int i = SITES - 1; i >= 0; i--) {
+    ebb_real t = b.probabilities[i];
+    b.probabilities[2 * i] = 1 - t;
+    b.probabilities[2 * i + 1] = t;
+  }
+  ck_assert(value_and_gradient(&losses[_i], &b, 1, two) == before && memcmp(one, two, SITES * sizeof *one) == 0);
   ebb_arena_destroy(&b.arena);
 }
 END_TEST
@@ -296,6 +318,7 @@ int main(void)
   tcase_set_timeout(all, 120);
   tcase_add_loop_test(all, the_gradient_is_that_of_differences, 0, LOSSES);
   tcase_add_loop_test(all, certain_soft_labels_are_hard_ones, 0, LOSSES);
+  tcase_add_loop_test(all, one_channel_takes_the_second_of_two_classes, 0, LOSSES);
   tcase_add_loop_test(all, what_is_left_out_changes_nothing, 0, LOSSES);
   tcase_add_loop_test(all, threads_change_no_bit, 0, LOSSES);
   tcase_add_loop_test(all, perfect_is_zero_and_wrong_is_one, 0, LOSSES);

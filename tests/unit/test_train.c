@@ -792,6 +792,60 @@ static void state_after_a_step(ebb_real *state, const ebb_model *m, ebb_policy p
   s.base.ops->close(&s.base);
 }
 
+/* ---- soft labels ----------------------------------------------------------------------------------------------------- */
+/* Maps whose sites are all of class 0 with probability 3/4, else of class 1; there is nothing to see. */
+typedef struct soft_maps { ebb_source base; bool given; ebb_real x[36 * 3], soft[36 * CLASSES]; int32_t labels[36]; uint32_t index; } soft_maps;
+
+static ebb_status soft_next(ebb_source *base, ebb_batch *batch)
+{
+  soft_maps *s = (soft_maps *)base;
+  ebb_shape  x = base->shape, t = x;
+  t.c = CLASSES;
+  x.n = t.n = !s->given;
+  s->given = !s->given;
+  *batch = (ebb_batch){.x = ebb_view_of(s->x, x), .labels = s->labels, .soft = ebb_view_of(s->soft, t), .index = &s->index};
+  return EBB_OK;
+}
+
+static ebb_status soft_seek(ebb_source *base, uint32_t epoch, uint64_t cursor)
+{
+  (void)epoch;
+  ((soft_maps *)base)->given = cursor > 0;
+  return EBB_OK;
+}
+
+static const ebb_source_ops soft_ops = {soft_next, soft_seek, NULL};
+
+/* Cross-entropy is least, and is the labels' entropy, where the network's probabilities are the labels'; of the most probable class
+ * alone it would be less, in training and in evaluation. */
+START_TEST(soft_labels_are_what_is_learnt)
+{
+  const double      entropy = -0.75 * log(0.75) - 0.25 * log(0.25);
+  ebb_train_options o = standard();
+  soft_maps         maps = {.base = {&soft_ops, "maps", image, CLASSES, 1, 0}};
+  ebb_metrics       last = {0}, all;
+  ebb_trainer       t;
+  ebb_model         m;
+  ebb_builder       b;
+  o.batch = 1, o.lr = 0.5;
+  for (int i = 0; i < 36; i++) maps.soft[i * CLASSES] = (ebb_real)0.75, maps.soft[i * CLASSES + 1] = (ebb_real)0.25;
+  ebb_model_begin(&m, &b, "maps", image);
+  ebb_sequence *net = ebb_sequence_open(&b, "net", 1);
+  ebb_sequence_add(net, conv(&b, "conv", 3, CLASSES, 1));
+  end(&m, &b, net);
+  succeeds(ebb_trainer_create(&t, &m, image, &o, &(ebb_run_options){.backward = EBB_STORE}, 1, 0));
+  for (int i = 0; i < 300; i++) {
+    last = (ebb_metrics){0};
+    succeeds(ebb_trainer_step(&t, &maps.base, &last));
+  }
+  succeeds(ebb_trainer_evaluate(&t, &maps.base, &all));
+  ck_assert_double_eq_tol(ebb_metrics_loss(&last), entropy, 0.02);
+  ck_assert_double_eq_tol(ebb_metrics_loss(&all), entropy, 0.02);
+  ebb_trainer_destroy(&t);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
 /* ---- metrics of label maps ------------------------------------------------------------------------------------------ */
 /* Two volumes, the first in two pieces; predictions are the largest of three scores. */
 START_TEST(dice_is_the_mean_of_the_volumes)
@@ -1696,6 +1750,7 @@ static TCase *steps_case(void)
   TCase *c = tcase_create("steps");
   tcase_add_test(c, accumulated_batches_are_one_larger_batch);
   tcase_add_test(c, training_learns_and_epochs_turn);
+  tcase_add_test(c, soft_labels_are_what_is_learnt);
   tcase_add_test(c, dice_is_the_mean_of_the_volumes);
   tcase_add_test(c, classes_that_are_nowhere_are_left_out);
   tcase_add_test(c, the_loop_of_ebb_h_is_the_trainers);
