@@ -14,9 +14,9 @@
 #define AT(field) offsetof(ebb_predict_options, field)
 /* clang-format off */
 const ebb_option ebb_predict_option_table[] = {
-  {"window",   EBB_OPTION_TEXT,   AT(window),   "", "sites", "window that is slid over a volume, such as 96x96x96; whole: all in one piece; empty: whole if memory allows, else data.patch", NULL, 0, 0},
+  {"window",   EBB_OPTION_TEXT,   AT(window),   "", "sites", "window that is slid over a volume, such as 64x96x96, or 96 for all; whole: all in one piece; empty: whole if memory allows, else data.patch", NULL, 0, 0},
   {"overlap",  EBB_OPTION_REAL,   AT(overlap),  "0.5", "",   "share of a window that also lies in the next one, weighted as a Gaussian", NULL, 0, 0.9},
-  {"halo",     EBB_OPTION_TEXT,   AT(halo),     "", "sites", "border of a window that is context only, such as 8x16x16; mirrored at the volume's border", NULL, 0, 0},
+  {"halo",     EBB_OPTION_TEXT,   AT(halo),     "", "sites", "border of a window that is context only, such as 8x16x16, or 16 for all; mirrored at the volume's border", NULL, 0, 0},
   {"flip",     EBB_OPTION_TEXT,   AT(flip),     "", "",      "also predict mirrored along these dimensions, letters of dhw, and average", NULL, 0, 0},
   {"output",   EBB_OPTION_CHOICE, AT(output),   "labels", "","what is written: the most probable label, or the probability of each class", "labels|probabilities", 0, 0},
   {"folder",   EBB_OPTION_TEXT,   AT(folder),   "predictions", "", "where results are written: NAME_predictions.h5 for NAME.h5, and overlays", NULL, 0, 0},

@@ -309,11 +309,11 @@ static int read_sizes(int *size, int most, int least, const char *text)
 
 ebb_status ebb_data_sizes_read(int size[3], const char *text, int rank, int least, const char *option)
 {
-  int found[3];
-  if (read_sizes(found, 3, least, text) != rank)
-    return ebb_fail(EBB_CONFIG, "%s: expected %d sizes of at least %d for %d-D data, such as %s, found \"%s\"", option, rank, least, rank,
-                    rank == 3 ? "64x64x64" : rank == 2 ? "128x128" : "512", text);
-  for (int i = 0; i < 3; i++) size[i] = i < 3 - rank ? least : found[i - (3 - rank)];
+  int found[3], count = read_sizes(found, 3, least, text);
+  if (count != 1 && count != rank)
+    return ebb_fail(EBB_CONFIG, "%s: expected one size of at least %d, or %d for %d-D data, such as %s, found \"%s\"", option, least, rank,
+                    rank, rank == 3 ? "64x64x64" : rank == 2 ? "128x128" : "512", text);
+  for (int i = 0; i < 3; i++) size[i] = i < 3 - rank ? least : found[count == 1 ? 0 : i - (3 - rank)];
   return EBB_OK;
 }
 

@@ -81,8 +81,8 @@ size_t ebb_data_batch_bytes(ebb_shape batch, size_t labels);
 /* "32x32x3", "64x64x64x1", "128x2" -> a shape of rank 2, 3, 1 with n = 1. EBB_CONFIG if it is none. */
 ebb_status ebb_data_shape_read(ebb_shape *shape, const char *text);
 
-/* "64x64x64" -> D H W, as many sizes as the data has dimensions, each at least `least`, which also stands for the dimensions that
- * are not there. EBB_CONFIG in the name of the option. */
+/* "64x64x32" -> D H W, as many sizes as the data has dimensions, or one for all of them, each at least `least`, which also stands for
+ * the dimensions that are not there. EBB_CONFIG in the name of the option. */
 ebb_status ebb_data_sizes_read(int size[3], const char *text, int rank, int least, const char *option);
 
 /* What a file holds and what training on it would trip over, as text and as JSON (either may be NULL; the caller

@@ -17,7 +17,7 @@ const ebb_option ebb_data_option_table[] = {
   {"pad",     EBB_OPTION_INT,   AT(pad),     "0", "pixels", "augmentation: pad by this much, then crop at random to the old size", NULL, 0, 1024},
   {"flip",    EBB_OPTION_BOOL,  AT(flip),    "false", "",   "augmentation: mirror left and right with probability 1/2", NULL, 0, 0},
   {"window",  EBB_OPTION_SIZE,  AT(window),  "16MiB", "",   "compressed files are shuffled by chunks, then within windows of this many bytes", NULL, 4096, 1e12},
-  {"patch",   EBB_OPTION_TEXT,  AT(patch),   "", "sites",   "label maps: size of the patches to train on, such as 64x64x64; empty: the largest volume's", NULL, 0, 0},
+  {"patch",   EBB_OPTION_TEXT,  AT(patch),   "", "sites",   "label maps: size of the patches to train on, such as 32x64x64, or 64 for all; empty: the largest volume's", NULL, 0, 0},
   {"per_volume", EBB_OPTION_INT, AT(per_volume), "1", "patches", "label maps: patches of each volume in an epoch", NULL, 1, 100000},
   {"foreground", EBB_OPTION_REAL, AT(foreground), "0.33", "", "label maps: share of patches that are centred on a label other than 0", NULL, 0, 1},
   {"label_map", EBB_OPTION_TEXT, AT(label_map), "", "",     "label maps: value:class pairs such as 0:0,1:1,4:3 or 91-116:4, or one-hot; soft: probabilities, a channel for each class or one for class 1; empty: a value is its class", NULL, 0, 0},

@@ -41,7 +41,7 @@ check 'overlays' test -s whole/s5_overlay.png -a -s whole/worst_1.png
 verdict $? 'predict --json' "$(cat said)"
 diff <(grep mean_dice predict.json | tr -d ' ,' | sort) <(grep mean_dice eval.json | tr -d ' ,' | sort) > said
 verdict $? 'predict and eval agree' "$(cat said)"
-check 'predict in windows' "$EBB" predict $best scans/s5.h5 predict.folder=windows predict.window=16x16x16 predict.halo=2x2x2
+check 'predict in windows' "$EBB" predict $best scans/s5.h5 predict.folder=windows predict.window=16x16x16 predict.halo=2
 check 'probabilities, mirrored too' "$EBB" predict $best scans/s5.h5 predict.folder=probable predict.output=probabilities predict.flip=hw
 check 'the plan is told beforehand' grep -q 'planned' <("$EBB" predict $best scans/s5.h5 predict.folder=told 2>&1)
 check 'a limit of memory makes windows' grep -q 'windows of 16x16x16' <("$EBB" predict $best scans/s5.h5 predict.folder=less run.memory=2MiB 2>&1)
@@ -73,6 +73,7 @@ fi
 mkdir more && cp scans/s5.h5 more/
 refuses 'files that are there already' 73 whole/s5_predictions.h5 --force -- "$EBB" predict $best scans/s5.h5 predict.folder=whole
 refuses 'no memory even for windows' 71 run.memory -- "$EBB" predict $best scans/s5.h5 predict.folder=x run.memory=100KiB
+refuses 'a halo of two sizes' 78 'expected one size of at least 0, or 3 for 3-D data' -- "$EBB" predict $best scans/s5.h5 predict.folder=x predict.halo=2x2
 refuses 'a halo that leaves nothing' 78 predict.halo -- "$EBB" predict $best scans/s5.h5 predict.folder=x predict.window=16x16x16 predict.halo=8x8x8
 refuses 'an axis that is none' 78 predict.flip -- "$EBB" predict $best scans/s5.h5 predict.folder=x predict.flip=xy
 refuses 'data of other dimensions' 65 3-D -- "$EBB" predict $best odd.h5 predict.folder=x
