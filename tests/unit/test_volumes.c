@@ -409,7 +409,7 @@ START_TEST(refuses_what_does_not_go_together)
   REFUSES(&o, EBB_DATA, "b.h5", "3-D data of 1 channels", "a.h5", "3-D of 2");
   o.patch = "4x4";
   o.train = at("[0:1]");
-  REFUSES(&o, EBB_CONFIG, "data.patch", "3 sizes", "64x64x64", "4x4");
+  REFUSES(&o, EBB_CONFIG, "data.patch", "3 for 3-D data", "64x64x64", "4x4");
   o = options("/proc/self/fdinfo"); /* a directory without HDF5 files */
   REFUSES(&o, EBB_NOINPUT, "/proc/self/fdinfo", "directory", "*.h5", "hint");
   o = options(at("[7:9]"));
