@@ -1,5 +1,5 @@
-/* conv_parts.h -- what the convolution and its weight gradient share: the index law of one dimension, and small helpers.
- * Private to conv.c and conv_weight.c. */
+/* conv_parts.h -- what the ways to convolve share: the index law of one dimension, and small helpers.
+ * Private to conv_direct*.c and winograd*.c. */
 #pragma once
 #include "kernels/fast.h"
 

@@ -1,4 +1,4 @@
-/* conv_tile.h -- the innermost loops of conv.c: tiles of pixels x vectors of output channels in registers.
+/* conv_tile.h -- the innermost loops of conv_direct.c: tiles of pixels x vectors of output channels in registers.
  * Owns: the tiles' sizes and the order of their sums. Must not know: images, rows, borders (it has pointers, offsets).
  *
  * A plain tile takes any pixels, each by its pointer. A run tile takes neighbouring pixels and three neighbouring taps,

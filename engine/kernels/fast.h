@@ -5,12 +5,12 @@
 
 #define DECLARE(f) extern __typeof__(*((ebbk_table *)0)->f) NAME(f)
 
-/* conv.c, conv_weight.c */
+/* conv.c chooses between conv_direct.c with conv_weight.c, and winograd.c with winograd_weight.c */
 DECLARE(conv_scratch);
+DECLARE(conv_algorithm);
 DECLARE(conv_forward);
 DECLARE(conv_grad_data);
 DECLARE(conv_grad_weight);
-size_t NAME(conv_weight_scratch)(const ebbk_conv *g, int threads);
 
 /* norm.c */
 DECLARE(column_sums);

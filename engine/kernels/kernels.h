@@ -16,6 +16,10 @@
 #include "base/rng.h"
 #include "base/status.h"
 
+/* How a convolution is computed. AUTO is what conv_algorithm says; WINOGRAD where it is no way is DIRECT. */
+typedef enum ebbk_algorithm { EBBK_AUTO, EBBK_DIRECT, EBBK_WINOGRAD } ebbk_algorithm;
+typedef enum ebbk_product { EBBK_FORWARD, EBBK_GRAD_DATA, EBBK_GRAD_WEIGHT } ebbk_product;
+
 /* Convolution (cross-correlation) in 1-D to 3-D; unused dimensions are 1 with kernel 1, stride 1, padding 0.
  * y[n,q,co] = b[co] + sum over taps k, channels ci of w[k,ci,co] x[n, q stride + k - pad, ci], zero outside. */
 typedef struct ebbk_conv {
@@ -23,6 +27,7 @@ typedef struct ebbk_conv {
   int in[3], ci;       /* input D H W and channels                                  */
   int out[3], co;      /* output D H W and channels, floor((in + 2 pad - k)/s) + 1  */
   int kernel[3], stride[3], pad[3];
+  ebbk_algorithm algorithm; /* for tests and benchmarks */
 } ebbk_conv;
 
 /* Pooling windows; same letters. Padding never wins a maximum and does not count in a mean. */
@@ -101,6 +106,8 @@ typedef struct ebbk_table {
   /* ---- convolution: x (rows = n in, ci), y (rows = n out, co), w (Kd, Kh, Kw, ci, co), b (co) or NULL.
    *      scratch: conv_scratch(g, threads) bytes, 64-byte aligned. --------------------------------------- */
   size_t (*conv_scratch)(const ebbk_conv *g, int threads);
+  /* DIRECT or WINOGRAD: the way of one of the three products, by a rule that was measured; see conv_choice.c */
+  ebbk_algorithm (*conv_algorithm)(const ebbk_conv *g, ebbk_product what);
   void (*conv_forward)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *w, const ebb_real *b,
                        const ebbk_conv *g, void *scratch);
   void (*conv_grad_data)(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebb_real *w, const ebbk_conv *g,

@@ -76,6 +76,12 @@ static void forward_pair(const pair *p, void *what)
     for (int o = 0; o < co; o++) y[o] += x[i] * w[i * co + o];
 }
 
+static ebbk_algorithm conv_algorithm(const ebbk_conv *g, ebbk_product what)
+{
+  (void)g, (void)what;
+  return EBBK_DIRECT;
+}
+
 static void conv_forward(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *w, const ebb_real *b,
                          const ebbk_conv *g, void *scratch)
 {
@@ -552,6 +558,7 @@ static void scale(ebb_real *x, ebb_real factor, size_t n)
 const ebbk_table ebbk_reference = {
     .isa = "reference",
     .conv_scratch = conv_scratch,
+    .conv_algorithm = conv_algorithm,
     .conv_forward = conv_forward,
     .conv_grad_data = conv_grad_data,
     .conv_grad_weight = conv_grad_weight,

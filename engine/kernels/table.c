@@ -15,6 +15,7 @@ const ebbk_table TABLE(EBBK_ISA) = {
     .squeeze = ebbk_squeeze_words,
     .rotate = ebbk_rotate_words,
     ENTRY(conv_scratch),
+    ENTRY(conv_algorithm),
     ENTRY(conv_forward),
     ENTRY(conv_grad_data),
     ENTRY(conv_grad_weight),

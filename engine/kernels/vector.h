@@ -29,7 +29,7 @@ typedef int32_t veci __attribute__((vector_size(4 * VL)));
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
-#define NOINLINE static __attribute__((noinline)) /* keeps a tile's registers to itself */
+#define NOINLINE static __attribute__((noinline, unused)) /* keeps a tile's registers to itself */
 
 /* Before a loop of few rounds over registers. */
 #if defined(__clang__)

@@ -166,14 +166,14 @@ static void bench_conv(const shape *s)
     n, {1, size, size}, ci, {1, size / s, size / s}, co, {1, k, k}, {1, s, s},                                         \
     {                                                                                                                  \
       0, k / 2, k / 2                                                                                                  \
-    }                                                                                                                  \
+    }, EBBK_AUTO                                                                                                       \
   }
 #define SOLID(size, c)                                                                                                 \
   {                                                                                                                    \
     1, {size, size, size}, c, {size, size, size}, c, {3, 3, 3}, {1, 1, 1},                                             \
     {                                                                                                                  \
       1, 1, 1                                                                                                          \
-    }                                                                                                                  \
+    }, EBBK_AUTO                                                                                                       \
   }
 
 static const shape shapes[] = {

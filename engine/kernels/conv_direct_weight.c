@@ -1,5 +1,5 @@
-/* conv_weight.c -- the weight gradient of the convolution.
- * Owns: tiles of input x output channels in registers, the chunks and the order of their sums. Must not know: conv.c.
+/* conv_direct_weight.c -- the weight gradient of the convolution, by direct sums.
+ * Owns: tiles of input x output channels in registers, the chunks and the order of their sums. Must not know: conv_direct.c.
  *
  * dw[k, ci, co] += sum over n, q of x[n, q stride + k - pad, ci] dy[n, q, co]
  *
@@ -13,6 +13,7 @@
  * of channels, and odd channel counts are zeros. Where a row has three taps and stride 1, a tile takes those three
  * together, with each dy in a register for all of them. Cost: 2 taps Cin Cout FLOP an output pixel. */
 #include "kernels/conv_parts.h"
+#include "kernels/conv_ways.h"
 
 #include <omp.h>
 
@@ -94,7 +95,7 @@ static size_t slice_bytes(const plan *p)
   return input_bytes(p) + aligned(sizeof(float) * (size_t)p->rows * (size_t)p->a[2].count * (size_t)(p->vectors * VL));
 }
 
-size_t NAME(conv_weight_scratch)(const ebbk_conv *g, int threads)
+size_t NAME(direct_weight_scratch)(const ebbk_conv *g, int threads)
 {
   plan p = make_plan(g);
   return partials_bytes(&p) + (size_t)threads * slice_bytes(&p);
@@ -375,7 +376,7 @@ static void add_partials(const plan *p, float *dw, const float *partials)
   }
 }
 
-void NAME(conv_grad_weight)(float *dw, const float *x, int xs, const float *dy, int dys, const ebbk_conv *g,
+void NAME(direct_grad_weight)(float *dw, const float *x, int xs, const float *dy, int dys, const ebbk_conv *g,
                             void *scratch)
 {
   plan   p = make_plan(g);

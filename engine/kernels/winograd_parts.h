@@ -1,0 +1,247 @@
+/* winograd_parts.h -- what winograd.c and winograd_weight.c share: the transforms along one dimension, how tiles are
+ * grouped, and the transform of the input. Private to them.
+ *
+ * Winograd's minimal filtering F(4x4,3x3): 4x4 results of a 3x3 kernel w on a patch d of 6x6 pixels are
+ *   Y = A^T [ (G w G^T) * (B^T d B) ] A
+ * with 36 products, point by point, where there were 144. In depth the taps are summed directly. Source: A. Lavin and
+ * S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4; here with the points 0, +-5/8,
+ * +-3/2 and infinity, whose error is a third of that of 0, +-1, +-2 (and all of A and B exact in float).
+ *
+ * Tiles stand in strips (neighbours in a row of tiles), strips in groups (of any samples). A work item is a group along a
+ * run of depths; its tiles are numbered (depth, strip, tile), so that a tap of depth is an offset. */
+#pragma once
+#include "kernels/conv_parts.h"
+
+enum { POINTS = 36, PATCH = 6, OUT = 4, STRIP_MOST = 12, STRIP_COLUMNS = STRIP_MOST * OUT + PATCH - OUT };
+
+static const float P = 0.625f, P2 = 0.390625f, P3 = 0.244140625f; /* the points and their powers */
+static const float Q = 1.5f, Q2 = 2.25f, Q3 = 3.375f;
+
+/* ---- along one dimension ---------------------------------------------------------------------------------------- */
+/* y (6) = B^T d (6) */
+INLINE void input_line(vec *y, const int ys, const vec *d, const int ds)
+{
+  vec even = d[4 * ds] - Q2 * d[2 * ds], odd = d[3 * ds] - Q2 * d[ds];
+  y[0] = P2 * Q2 * d[0] - (P2 + Q2) * d[2 * ds] + d[4 * ds];
+  y[ys] = even + P * odd;
+  y[2 * ys] = even - P * odd;
+  even = d[4 * ds] - P2 * d[2 * ds], odd = d[3 * ds] - P2 * d[ds];
+  y[3 * ys] = even + Q * odd;
+  y[4 * ys] = even - Q * odd;
+  y[5 * ys] = P2 * Q2 * d[ds] - (P2 + Q2) * d[3 * ds] + d[5 * ds];
+}
+
+/* y (4) = A^T m (6) */
+INLINE void output_line(vec *y, const int ys, const vec *m, const int ms)
+{
+  vec sum = m[ms] + m[2 * ms], difference = m[ms] - m[2 * ms];
+  vec sum2 = m[3 * ms] + m[4 * ms], difference2 = m[3 * ms] - m[4 * ms];
+  y[0] = m[0] + sum + sum2;
+  y[ys] = P * difference + Q * difference2;
+  y[2 * ys] = P2 * sum + Q2 * sum2;
+  y[3 * ys] = m[5 * ms] + P3 * difference + Q3 * difference2;
+}
+
+/* y (6) = A d (4), the adjoint of output_line */
+INLINE void output_line_adjoint(vec *y, const int ys, const vec *d, const int ds)
+{
+  vec even = d[0] + P2 * d[2 * ds], odd = P * d[ds] + P3 * d[3 * ds];
+  y[0] = d[0];
+  y[ys] = even + odd;
+  y[2 * ys] = even - odd;
+  even = d[0] + Q2 * d[2 * ds], odd = Q * d[ds] + Q3 * d[3 * ds];
+  y[3 * ys] = even + odd;
+  y[4 * ys] = even - odd;
+  y[5 * ys] = d[3 * ds];
+}
+
+static const float G0 = 1 / (0.390625f * 2.25f);                          /* 1 / (P2 Q2)         */
+static const float GP = 1 / (2 * 0.390625f * (0.390625f - 2.25f));        /* 1 / (2 P2 (P2 - Q2)) */
+static const float GQ = 1 / (2 * 2.25f * (2.25f - 0.390625f));            /* 1 / (2 Q2 (Q2 - P2)) */
+
+/* u (6) = G w (3) */
+INLINE void weight_line(vec *u, const int us, const vec *w, const int ws)
+{
+  vec even = GP * w[0] + GP * P2 * w[2 * ws], odd = GP * P * w[ws];
+  u[0] = G0 * w[0];
+  u[us] = even + odd;
+  u[2 * us] = even - odd;
+  even = GQ * w[0] + GQ * Q2 * w[2 * ws], odd = GQ * Q * w[ws];
+  u[3 * us] = even + odd;
+  u[4 * us] = even - odd;
+  u[5 * us] = w[2 * ws];
+}
+
+/* w (3) = G^T u (6) */
+INLINE void weight_line_adjoint(vec *w, const int ws, const vec *u, const int us)
+{
+  vec sum = u[us] + u[2 * us], difference = u[us] - u[2 * us];
+  vec sum2 = u[3 * us] + u[4 * us], difference2 = u[3 * us] - u[4 * us];
+  w[0] = G0 * u[0] + GP * sum + GQ * sum2;
+  w[ws] = GP * P * difference + GQ * Q * difference2;
+  w[2 * ws] = u[5 * us] + GP * P2 * sum + GQ * Q2 * sum2;
+}
+
+/* ---- tiles ------------------------------------------------------------------------------------------------------ */
+/* The tiles over `out` of n samples; the patch of a tile begins `pad` before it. */
+typedef struct grid {
+  int n, in[3], out[3], pad[3], taps;
+  int rows, columns;                 /* of tiles in a plane                              */
+  int strip, pieces;                 /* tiles in a strip, strips in a row of tiles       */
+  int strips, group, groups;         /* strips of all samples and in a group, groups     */
+  int depths, runs;                  /* output depths in a work item, items along depth  */
+} grid;
+
+/* Groups and runs so that an item's transformed input has about `tiles` tiles, and there are `items` if it can be. */
+INLINE void grid_plan(grid *g, int tiles, int items)
+{
+  g->rows = parts(g->out[1], OUT);
+  g->columns = parts(g->out[2], OUT);
+  g->pieces = parts(g->columns, STRIP_MOST);
+  g->strip = parts(g->columns, g->pieces);
+  g->strips = g->n * g->rows * g->pieces;
+  g->depths = g->taps > 1 ? most(1, least(g->out[0], tiles / g->strip - (g->taps - 1))) : 1;
+  g->group = most(1, least(g->strips, tiles / (g->strip * (g->depths + g->taps - 1))));
+  while (g->group > 1 && parts(g->strips, g->group) * parts(g->out[0], g->depths) < items) g->group = (g->group + 1) / 2;
+  while (g->depths > 2 && parts(g->strips, g->group) * parts(g->out[0], g->depths) < items)
+    g->depths = (g->depths + 1) / 2;
+  g->groups = parts(g->strips, g->group);
+  g->group = parts(g->strips, g->groups);
+  g->runs = parts(g->out[0], g->depths);
+  g->depths = parts(g->out[0], g->runs);
+}
+
+INLINE int grid_items(const grid *g)
+{
+  return g->groups * g->runs;
+}
+
+/* Tiles of an item's results at the most, and of its transformed input. */
+INLINE int grid_tiles(const grid *g, bool input)
+{
+  return (g->depths + (input ? g->taps - 1 : 0)) * g->group * g->strip;
+}
+
+/* Item i: strips from `first` on, output depths from `depth` on. */
+typedef struct item { int first, strips, depth, depths; } item;
+
+INLINE item item_at(const grid *g, int i)
+{
+  int first = i / g->runs * g->group, depth = i % g->runs * g->depths;
+  return (item){first, least(g->group, g->strips - first), depth, least(g->depths, g->out[0] - depth)};
+}
+
+/* Strip s: its sample and where its results begin. */
+typedef struct place { int sample, row, column; } place;
+
+INLINE place place_of(const grid *g, int s)
+{
+  return (place){s / (g->rows * g->pieces), s / g->pieces % g->rows * OUT, s % g->pieces * g->strip * OUT};
+}
+
+/* Floats from one point of a transformed tensor to the next: an odd number of cache lines, or the 36 lines that a
+ * transform writes would fall into a few sets of the cache. */
+INLINE size_t point_floats(size_t floats)
+{
+  return (floats + 15) / 16 * 16 + ((floats + 15) / 16 % 2 ? 0 : 16);
+}
+
+/* ---- input: B^T d B of all tiles of an item ---------------------------------------------------------------------- */
+typedef struct source {
+  const float *x;        /* (n in, c) */
+  size_t       xs;
+  int          c;
+} source;
+
+/* Transformed: (point, tile, width), zeros from c on. */
+typedef struct transformed {
+  float *v;
+  size_t point;
+  int    width;
+} transformed;
+
+/* Six rows of an image, NULL where they are outside. */
+typedef struct image_rows { const float *row[PATCH]; } image_rows;
+
+INLINE image_rows rows_of(const source *s, const grid *g, place q, int d)
+{
+  image_rows r;
+  size_t     plane = ((size_t)q.sample * (size_t)g->in[0] + (size_t)d) * (size_t)g->in[1];
+  for (int i = 0; i < PATCH; i++) {
+    int h = q.row - g->pad[1] + i;
+    r.row[i] = h < 0 || h >= g->in[1] ? NULL : s->x + (plane + (size_t)h) * (size_t)g->in[2] * s->xs;
+  }
+  return r;
+}
+
+/* Along the columns: t (6, STRIP_COLUMNS) for the columns from `left` on of one vector of channels. */
+INLINE void input_columns(vec (*t)[STRIP_COLUMNS], const image_rows *r, size_t xs, int channel, int n, int left, int columns,
+                          int in)
+{
+  bool whole = n == VL;
+  for (int i = 0; i < PATCH; i++) whole &= r->row[i] != NULL;
+  for (int c = 0; c < columns; c++) {
+    size_t at = (size_t)(left + c) * xs + (size_t)channel;
+    vec    d[PATCH];
+    if (left + c < 0 || left + c >= in)
+      for (int i = 0; i < PATCH; i++) d[i] = (vec){0};
+    else if (whole)
+      for (int i = 0; i < PATCH; i++) d[i] = load(r->row[i] + at);
+    else
+      for (int i = 0; i < PATCH; i++) d[i] = r->row[i] ? load_tail(r->row[i] + at, n) : (vec){0};
+    input_line(&t[0][c], STRIP_COLUMNS, d, 1);
+  }
+}
+
+/* Along the rows, of one vector of channels, of which `n` are stored: v (point, tile, width). */
+INLINE void input_tiles(float *v, const transformed *to, vec (*t)[STRIP_COLUMNS], int tiles, int n)
+{
+  for (int i = 0; i < tiles; i++, v += to->width)
+    for (int r = 0; r < PATCH; r++) {
+      vec y[PATCH];
+      input_line(y, 1, &t[r][i * OUT], 1);
+      if (n == VL)
+        for (int j = 0; j < PATCH; j++) store(v + (size_t)(r * PATCH + j) * to->point, y[j]);
+      else
+        for (int j = 0; j < PATCH; j++) store_part(v + (size_t)(r * PATCH + j) * to->point, y[j], n);
+    }
+}
+
+NOINLINE void input_strip(float *v, const transformed *to, const source *s, const grid *g, place q, int d)
+{
+  vec        t[PATCH][STRIP_COLUMNS];
+  image_rows r = rows_of(s, g, q, d);
+  int        columns = g->strip * OUT + PATCH - OUT;
+  for (int c = 0; c < to->width; c += VL) {
+    input_columns(t, &r, s->xs, c, least(VL, s->c - c), q.column - g->pad[2], columns, g->in[2]);
+    input_tiles(v + c, to, t, g->strip, least(VL, to->width - c));
+  }
+}
+
+/* All planes that the item's depths read. */
+INLINE void transform_input(const transformed *to, const source *s, const grid *g, const item *k)
+{
+  size_t strip = (size_t)g->strip * (size_t)to->width, plane = strip * (size_t)k->strips;
+  for (int i = 0; i < k->depths + g->taps - 1; i++) {
+    int    d = k->depth + i - g->pad[0];
+    float *v = to->v + (size_t)i * plane;
+    if (d < 0 || d >= g->in[0])
+      for (int p = 0; p < POINTS; p++) memset(v + (size_t)p * to->point, 0, plane * sizeof *v);
+    else
+      for (int j = 0; j < k->strips; j++) input_strip(v + (size_t)j * strip, to, s, g, place_of(g, k->first + j), d);
+  }
+}
+
+/* What item k of flat images will read, asked for while another is computed. */
+INLINE ahead input_ahead(const source *s, const grid *g, const item *k, int calls)
+{
+  place  first = place_of(g, k->first), last = place_of(g, k->first + k->strips - 1);
+  int    top = first.sample * g->in[1] + most(0, first.row - g->pad[1]);
+  int    end = last.sample * g->in[1] + least(g->in[1], last.row - g->pad[1] + PATCH);
+  ahead  a = {.stride = s->xs, .c = s->c};
+  if (g->in[0] > 1) return a;
+  a.at = s->x + (size_t)top * (size_t)g->in[2] * s->xs;
+  a.left = (size_t)(end - top) * (size_t)g->in[2];
+  a.step = a.left / (size_t)most(1, calls) + 1;
+  return a;
+}
