@@ -1,5 +1,5 @@
-/* arena.c -- see arena.h. In debug builds (no NDEBUG), released memory is filled with a NaN pattern, so that a
- * use after release shows in the results; under AddressSanitizer it is unreadable as well. */
+/* arena.c -- see arena.h. Where the environment has EBB_POISON, as in the tests, released memory is filled with a NaN
+ * pattern, so that a use after release shows in the results; under AddressSanitizer it is unreadable as well. */
 #define _GNU_SOURCE
 #include "base/arena.h"
 
@@ -27,7 +27,7 @@ size_t ebb_align(size_t bytes)
 
 ebb_status ebb_arena_create(ebb_arena *a, const char *name, size_t size)
 {
-  *a = (ebb_arena){.name = name, .size = ebb_align(size)};
+  *a = (ebb_arena){.name = name, .size = ebb_align(size), .poison = getenv("EBB_POISON") != NULL};
   if (a->size == 0) return EBB_OK;
   size_t available = ebb_memory_available();
   if (a->size > available)
@@ -114,9 +114,7 @@ ebb_mark ebb_arena_high_mark(const ebb_arena *a)
 static void poison(const ebb_arena *a, char *p, size_t bytes)
 {
   if (a->dry) return;
-#ifndef NDEBUG
-  memset(p, 0xff, bytes);
-#endif
+  if (a->poison) memset(p, 0xff, bytes);
   FORBID(p, bytes);
 }
 

@@ -23,6 +23,7 @@ typedef struct ebb_arena {
   size_t      peak;             /* largest low + high since the last reset           */
   size_t      at_peak[EBB_USES];/* the parts of that peak                            */
   bool        dry;
+  bool        poison;           /* what is released is overwritten                   */
 } ebb_arena;
 
 typedef struct ebb_mark { size_t bytes, stream; } ebb_mark;

@@ -17,6 +17,7 @@ typedef struct ebb_view {
   ebb_shape s;
   int       stride;      /* values between neighbouring pixels, >= s.c                 */
   void     *p;           /* ebb_real or ebb_fixed, by s.stream; NULL: not wanted       */
+  bool      add;         /* a gradient that is added to what is there                  */
 } ebb_view;
 
 ebb_shape ebb_shape_none(void);

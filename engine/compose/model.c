@@ -73,11 +73,13 @@ void ebb_model_initialise(const ebb_model *m, ebb_real *weights, ebb_real *state
   }
 }
 
-/* Their names begin with the layer's. */
+/* Their names begin with the layer's, or with those of its parts. */
 size_t ebb_model_weights_of(const ebb_model *m, const ebb_layer *l)
 {
   size_t count = 0, length = strlen(l->name);
   if (l == m->root) return m->weights;
+  for (int i = 0; l->ops->part && l->ops->part(l, i); i++) count += ebb_model_weights_of(m, l->ops->part(l, i));
+  if (l->ops->part) return count;
   for (const ebb_param *p = m->params; p; p = p->next)
     if (p->kind == EBB_WEIGHT && strncmp(p->name, l->name, length) == 0 && p->name[length] == '.') count += p->count;
   return count;

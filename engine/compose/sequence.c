@@ -54,6 +54,11 @@ void ebb_sequence_add(ebb_sequence *s, ebb_layer *l)
 {
   ebb_layer *last = s->count ? s->layers[s->count - 1] : NULL;
   if (last && last->ops->absorb && last->ops->absorb(last, l)) return;
+  ebb_layer *fused = last && last->ops->fuse ? last->ops->fuse(s->builder, last, l) : NULL;
+  if (fused) {
+    s->layers[s->count - 1] = fused;
+    return;
+  }
   if (ebb_reversible(l)) {
     add_reversible(s, l);
     return;
@@ -109,6 +114,16 @@ static void copy(const ebb_run *r, ebb_view y, ebb_view x)
   if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
 }
 
+/* ---- where the last layer's result goes ------------------------------------------------------------------------ */
+/* Into y, or onto the stream z, which shows in y's shape. */
+typedef struct sink { ebb_view y; bool update; ebb_sign sign; } sink;
+
+static void last_layer(const ebb_layer *l, ebb_run *r, ebb_view x, const sink *to)
+{
+  if (to->update) ebb_update_layer(l, r, x, to->y, to->sign);
+  else ebb_forward_layer(l, r, x, to->y);
+}
+
 /* ---- forward, nothing kept ------------------------------------------------------------------------------------ */
 typedef struct turns { ebb_view slot[2]; int next; } turns;
 
@@ -126,7 +141,7 @@ static turns take_turns(const ebb_sequence *s, ebb_run *r, ebb_shape x)
   int    next = 0;
   bool   owned = false;
   for (int i = 0; i + 1 < s->count; i++) {
-    x = ebb_layer_shape(s->layers[i], x);
+    x = ebb_shape_read(s->layers[i], x);
     if (works_in_place(s, i, owned)) continue;
     if (ebb_bytes(x) > bytes[next]) bytes[next] = ebb_bytes(x);
     next ^= 1;
@@ -137,17 +152,17 @@ static turns take_turns(const ebb_sequence *s, ebb_run *r, ebb_shape x)
   return t;
 }
 
-static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view y)
+static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, const sink *to)
 {
   turns    t = take_turns(s, r, x.s);
   ebb_view now = x;
   bool     owned = false;
   for (int i = 0; i < s->count; i++) {
     const ebb_layer *l = s->layers[i];
-    ebb_view         next = y;
-    if (works_in_place(s, i, owned)) next = ebb_view_retyped(now, ebb_layer_shape(l, now.s));
+    ebb_view         next = to->y;
+    if (works_in_place(s, i, owned)) next = ebb_view_retyped(now, ebb_shape_read(l, now.s));
     else if (i + 1 < s->count) {
-      next = ebb_view_of(t.slot[t.next].p, ebb_layer_shape(l, now.s));
+      next = ebb_view_of(t.slot[t.next].p, ebb_shape_read(l, now.s));
       t.next ^= 1;
     }
     if (ebb_reversible(l) && next.p != now.p) {
@@ -155,7 +170,8 @@ static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_vi
       copy(r, mine, now);
       now = mine;
     }
-    ebb_forward_layer(l, r, now, next);
+    if (i + 1 == s->count) last_layer(l, r, now, to);
+    else ebb_forward_layer(l, r, now, next);
     now = next;
     owned = true;
   }
@@ -183,16 +199,16 @@ static ebb_view over_input(ebb_run *r, ebb_view now, ebb_shape out)
   return ebb_view_retyped(now, out);
 }
 
-static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view y)
+static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, const sink *to)
 {
   ebb_keep outer = r->keep;
   ebb_view now = x;
   for (int i = 0; i < s->count; i++) {
     const ebb_layer *l = s->layers[i];
-    ebb_shape        out = ebb_layer_shape(l, now.s);
+    ebb_shape        out = ebb_shape_read(l, now.s);
     bool             owned = i > 0;
     if (ebb_reversible(l) && !owned) {
-      ebb_view mine = ebb_view_retyped(output_of(s, r, i, out, y), now.s);
+      ebb_view mine = ebb_view_retyped(output_of(s, r, i, out, to->y), now.s);
       copy(r, mine, now);
       now = mine;
     }
@@ -200,21 +216,39 @@ static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, ebb_view
     ebb_view next;
     if (ebb_reversible(l)) next = ebb_view_retyped(now, out);
     else if (keeps_in_place(s, r, i, owned)) next = over_input(r, now, out);
-    else next = output_of(s, r, i, out, y);
+    else next = output_of(s, r, i, out, to->y);
     r->keep = ebb_keep_inside(l, outer);
-    ebb_forward_layer(l, r, now, next);
+    if (i + 1 == s->count && to->update) last_layer(l, r, now, to);
+    else ebb_forward_layer(l, r, now, next);
     r->keep = outer;
     ebb_kept_push(r, now, mark);
     now = next;
   }
 }
 
+static void run(const ebb_sequence *s, ebb_run *r, ebb_view x, sink to)
+{
+  if (r->keep == EBB_KEEP_NONE) forward_unkept(s, r, x, &to);
+  else forward_kept(s, r, x, &to);
+}
+
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
 {
   (void)scratch;
+  run((const ebb_sequence *)layer, r, x, (sink){.y = y});
+}
+
+static void update(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign, void *scratch)
+{
+  (void)scratch;
   const ebb_sequence *s = (const ebb_sequence *)layer;
-  if (r->keep == EBB_KEEP_NONE) forward_unkept(s, r, x, y);
-  else forward_kept(s, r, x, y);
+  if (ebb_reversible(s->layers[s->count - 1])) ebb_update_by_forward(layer, r, x, z, sign);
+  else run(s, r, x, (sink){.y = z, .update = true, .sign = sign});
+}
+
+static bool from_stream(const ebb_layer *layer)
+{
+  return ebb_from_stream(((const ebb_sequence *)layer)->layers[0]);
 }
 
 /* ---- backward -------------------------------------------------------------------------------------------------- */
@@ -255,7 +289,7 @@ static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_
                                   bool keep_x)
 {
   gradient to = {.v = ebb_view_retyped(x, ebb_shape_real(x.s)), .mine = true};
-  if (i == 0 || (in_place_before(s, i) && !keep_x && dx.p)) {
+  if (i == 0 || (in_place_before(s, i) && !keep_x && dx.p && !dx.add)) {
     to = (gradient){.v = dx};
   } else if (keep_x) {
     to.high = true;
@@ -305,7 +339,9 @@ const ebb_layer_ops ebb_sequence_ops = {
     .source = "",
     .shape = shape,
     .forward = forward,
+    .update = update,
     .backward = backward,
+    .from_stream = from_stream,
     .child = child,
     .make = make,
 };

@@ -27,23 +27,20 @@ size_t NAME(conv_scratch)(const ebbk_conv *g, int threads)
   return most;
 }
 
-void NAME(conv_forward)(float *y, int ys, const float *x, int xs, const float *w, const float *b, const ebbk_conv *g,
-                        void *scratch)
+void NAME(conv_forward)(ebbk_output y, ebbk_input x, const float *w, const float *b, const ebbk_conv *g, void *scratch)
 {
-  if (by_winograd(g, EBBK_FORWARD)) NAME(winograd_forward)(y, ys, x, xs, w, b, g, scratch);
-  else NAME(direct_forward)(y, ys, x, xs, w, b, g, scratch);
+  if (by_winograd(g, EBBK_FORWARD)) NAME(winograd_forward)(y, x, w, b, g, scratch);
+  else NAME(direct_forward)(y, x, w, b, g, scratch);
 }
 
-void NAME(conv_grad_data)(float *dx, int dxs, const float *dy, int dys, const float *w, const ebbk_conv *g,
-                          void *scratch)
+void NAME(conv_grad_data)(ebbk_output dx, const float *dy, int dys, const float *w, const ebbk_conv *g, void *scratch)
 {
-  if (by_winograd(g, EBBK_GRAD_DATA)) NAME(winograd_grad_data)(dx, dxs, dy, dys, w, g, scratch);
-  else NAME(direct_grad_data)(dx, dxs, dy, dys, w, g, scratch);
+  if (by_winograd(g, EBBK_GRAD_DATA)) NAME(winograd_grad_data)(dx, dy, dys, w, g, scratch);
+  else NAME(direct_grad_data)(dx, dy, dys, w, g, scratch);
 }
 
-void NAME(conv_grad_weight)(float *dw, const float *x, int xs, const float *dy, int dys, const ebbk_conv *g,
-                            void *scratch)
+void NAME(conv_grad_weight)(float *dw, ebbk_input x, const float *dy, int dys, const ebbk_conv *g, void *scratch)
 {
-  if (by_winograd(g, EBBK_GRAD_WEIGHT)) NAME(winograd_grad_weight)(dw, x, xs, dy, dys, g, scratch);
-  else NAME(direct_grad_weight)(dw, x, xs, dy, dys, g, scratch);
+  if (by_winograd(g, EBBK_GRAD_WEIGHT)) NAME(winograd_grad_weight)(dw, x, dy, dys, g, scratch);
+  else NAME(direct_grad_weight)(dw, x, dy, dys, g, scratch);
 }

@@ -28,10 +28,9 @@ enum {
 typedef struct pass {
   int          n, ci, co;
   axis         a[3];
-  const float *x;       /* (n in, ci) */
-  float       *y;       /* (n out, co) */
+  source       x;       /* (n in, ci) */
+  ebbk_output  y;       /* (n out, co) */
   const float *b;       /* (co) or NULL */
-  size_t       xs, ys;
   const float *w;       /* weight of (tap k, ci, co) at k ci co + ci w_ci + co w_co */
   size_t       w_ci, w_co;
   /* the plan */
@@ -99,7 +98,7 @@ static pass gradient_pass(const ebbk_conv *g, int class)
   return p;
 }
 
-/* ---- scratch: the panels, then one slice a thread: tap offsets, packed input ------------------------------------ */
+/* ---- scratch: the panels, then one slice a thread: tap offsets, packed input, results that are not simply stored - */
 static size_t panel_bytes(const pass *p)
 {
   return aligned(sizeof(float) * (size_t)p->taps * (size_t)p->ci * (size_t)(p->vectors * VL));
@@ -110,10 +109,14 @@ static size_t offsets_bytes(const pass *p)
   return aligned(sizeof(ptrdiff_t) * (size_t)p->taps);
 }
 
+static size_t input_bytes(const pass *p)
+{
+  return aligned(sizeof(float) * (size_t)most(1, p->a[0].taps) * plane_floats(p, p->rows));
+}
+
 static size_t slice_bytes(const pass *p)
 {
-  size_t input = p->packed ? sizeof(float) * (size_t)p->a[0].taps * plane_floats(p, p->rows) : 0;
-  return offsets_bytes(p) + aligned(input);
+  return offsets_bytes(p) + input_bytes(p) + aligned(sizeof(float) * (size_t)(p->rows * p->a[2].count) * (size_t)p->co);
 }
 
 static size_t pass_scratch(const pass *p, int threads)
@@ -137,23 +140,16 @@ size_t NAME(direct_scratch)(const ebbk_conv *g, ebbk_product what, int threads)
 /* ---- packing: input rows with their zero border ------------------------------------------------------------------ */
 /* Where rows come from, and the `columns` pixels from `left` on that are wanted. */
 typedef struct packing {
-  const float *x;  /* the image of one sample, at its first channel  */
-  size_t       xs;
-  int          in[3], c;
-  int          left, columns;
+  const source *s;
+  const float  *x;  /* the image of one sample, at its first channel  */
+  int           sample, in[3];
+  int           left, columns;
 } packing;
-
-static void copy_channels(float *to, const float *from, int c)
-{
-  int i = 0;
-  for (; i + VL <= c; i += VL) store(to + i, load(from + i));
-  if (i < c) store_part(to + i, load_part(from + i, c - i), c - i);
-}
 
 /* One row (d, h) of the image; zeros where it is outside. */
 static void pack_row(float *to, const packing *p, int d, int h)
 {
-  size_t c = (size_t)p->c;
+  size_t c = (size_t)p->s->c, xs = p->s->xs;
   bool   outside = d < 0 || d >= p->in[0] || h < 0 || h >= p->in[1];
   int    begin = most(0, -p->left), end = least(p->columns, p->in[2] - p->left);
   if (outside || begin >= end) {
@@ -161,20 +157,20 @@ static void pack_row(float *to, const packing *p, int d, int h)
     return;
   }
   const float *from =
-      p->x + (((size_t)d * (size_t)p->in[1] + (size_t)h) * (size_t)p->in[2] + (size_t)(p->left + begin)) * p->xs;
+      p->x + (((size_t)d * (size_t)p->in[1] + (size_t)h) * (size_t)p->in[2] + (size_t)(p->left + begin)) * xs;
   if (begin) memset(to, 0, sizeof *to * c * (size_t)begin);
   if (end < p->columns) memset(to + (size_t)end * c, 0, sizeof *to * c * (size_t)(p->columns - end));
   to += (size_t)begin * c;
-  if (p->xs == c) {
+  if (xs == c && p->s->how == PLAIN) {
     memcpy(to, from, sizeof *to * c * (size_t)(end - begin));
     return;
   }
-  for (int w = begin; w < end; w++, from += p->xs, to += c) copy_channels(to, from, p->c);
+  for (int w = begin; w < end; w++, from += xs, to += c) source_pixel(to, p->s, from, p->sample, p->s->c);
 }
 
 static void pack_plane(float *to, const packing *p, int d, int top, int rows)
 {
-  for (int r = 0; r < rows; r++) pack_row(to + (size_t)r * (size_t)p->columns * (size_t)p->c, p, d, top + r);
+  for (int r = 0; r < rows; r++) pack_row(to + (size_t)r * (size_t)p->columns * (size_t)p->s->c, p, d, top + r);
 }
 
 /* ---- panels: for each block of WIDE vectors of output channels its weights (taps, ci, lanes), zeros beyond co ---- */
@@ -313,47 +309,67 @@ static ahead plan_ahead(const pass *p, const place *q, int d)
   const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
   int         in[3] = {ad->in, ah->in, aw->in}, rows = least(p->rows, ah->count - q->row_block * p->rows);
   int         calls = parts(p->vectors, WIDE) * parts(rows * aw->count, PIXELS_MOST);
-  return ahead_rows(p->x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * p->xs, p->xs, in, p->ci,
+  return ahead_rows(p->x.x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * p->x.xs, p->x.xs, in, p->ci,
                     d * ad->stride + ad->shift + ad->taps - 1, q->row_block * p->rows * ah->stride + ah->shift,
                     axis_reach(ah, rows), calls);
+}
+
+/* Where the results of a row block at output depth d go. */
+static block results_at(const pass *p, int n, int d, int row, int rows)
+{
+  const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
+  size_t      ys = (size_t)p->y.stride, line = (size_t)aw->out * ys;
+  size_t      plane = (size_t)n * (size_t)ad->out + (size_t)(ad->first + ad->step * d);
+  block       b = {.rows = rows, .columns = aw->count, .y_row = (size_t)ah->step * line, .y_pixel = (size_t)aw->step * ys};
+  b.y = (float *)p->y.y + (plane * (size_t)ah->out + (size_t)(ah->first + ah->step * row)) * line + (size_t)aw->first * ys;
+  return b;
+}
+
+/* Dense results to where they go, as an ebbk_output has it. */
+static void write_block(const pass *p, const block *to, const float *results, ebbk_range *seen)
+{
+  for (int r = 0; r < to->rows; r++)
+    for (int c = 0; c < to->columns; c++, results += p->co)
+      for (int i = 0; i < p->co; i += VL) {
+        float *y = to->y + (size_t)r * to->y_row + (size_t)c * to->y_pixel + i;
+        int    n = least(VL, p->co - i);
+        write_vec(p->y.how, y, load_tail(results + i, n), n, seen);
+      }
 }
 
 static void item(const pass *p, const float *panels, char *slice, const place *q, const place *following)
 {
   const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
   ptrdiff_t  *offset = (ptrdiff_t *)slice;
-  float      *input = (float *)(slice + offsets_bytes(p));
+  float      *input = (float *)(slice + offsets_bytes(p)), *results = input + input_bytes(p) / sizeof(float);
   int         row = q->row_block * p->rows, rows = least(p->rows, ah->count - row);
   int         top = row * ah->stride + ah->shift;
-  size_t      in_row = (size_t)aw->in * p->xs, in_plane = (size_t)ah->in * in_row, out_row = (size_t)aw->out * p->ys;
-  packing source = {.x = p->x + (size_t)q->n * (size_t)ad->in * in_plane,
-                    .xs = p->xs,
-                    .in = {ad->in, ah->in, aw->in},
-                    .c = p->ci,
-                    .left = aw->shift,
-                    .columns = axis_reach(aw, aw->count)};
-  size_t      pixel = p->packed ? (size_t)p->ci : p->xs;
-  size_t      line = p->packed ? (size_t)source.columns * pixel : in_row;
+  size_t      in_row = (size_t)aw->in * p->x.xs, in_plane = (size_t)ah->in * in_row;
+  packing from = {.s = &p->x, .x = p->x.x + (size_t)q->n * (size_t)ad->in * in_plane, .sample = q->n,
+                  .in = {ad->in, ah->in, aw->in}, .left = aw->shift, .columns = axis_reach(aw, aw->count)};
+  size_t      pixel = p->packed ? (size_t)p->ci : p->x.xs;
+  size_t      line = p->packed ? (size_t)from.columns * pixel : in_row;
   size_t      plane = p->packed ? plane_floats(p, rows) : in_plane;
   block       b = {.x = input, .rows = rows, .columns = aw->count, .x_row = (size_t)ah->stride * line,
-                   .x_pixel = (size_t)aw->stride * pixel, .y_row = (size_t)ah->step * out_row,
-                   .y_pixel = (size_t)aw->step * p->ys};
+                   .x_pixel = (size_t)aw->stride * pixel};
+  ebbk_range  seen = {0};
   int         loaded = 0; /* planes before this one are in the ring or no longer needed */
   for (int d = q->depth; d < q->end; d++) {
     int   front = d * ad->stride;
     ahead next = d + 1 < q->end ? plan_ahead(p, q, d + 1) : plan_ahead(p, following, following->depth);
     if (p->packed)
       for (loaded = most(loaded, front); loaded < front + ad->taps; loaded++)
-        pack_plane(input + (size_t)(loaded % ad->taps) * plane, &source, loaded + ad->shift, top, axis_reach(ah, rows));
+        pack_plane(input + (size_t)(loaded % ad->taps) * plane, &from, loaded + ad->shift, top, axis_reach(ah, rows));
     else if (p->taps)
-      b.x = source.x + (size_t)(front + ad->shift) * in_plane + (size_t)top * in_row + (size_t)aw->shift * p->xs;
+      b.x = from.x + (size_t)(front + ad->shift) * in_plane + (size_t)top * in_row + (size_t)aw->shift * p->x.xs;
     tap_offsets(offset, p, front, plane, line, pixel);
-    size_t out_d = (size_t)q->n * (size_t)ad->out + (size_t)(ad->first + ad->step * d);
-    b.y = p->y +
-          ((out_d * (size_t)ah->out + (size_t)(ah->first + ah->step * row)) * (size_t)aw->out + (size_t)aw->first) *
-              p->ys;
+    block to = results_at(p, q->n, d, row, rows);
+    if (p->y.how == EBBK_SET) b.y = to.y, b.y_row = to.y_row, b.y_pixel = to.y_pixel;
+    else b.y = results, b.y_row = (size_t)(aw->count * p->co), b.y_pixel = (size_t)p->co;
     for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, &b, panels, offset, v, &next);
+    if (p->y.how != EBBK_SET) write_block(p, &to, results, &seen);
   }
+  join_range(p->y.range, &seen);
 }
 
 static void run(const pass *p, const int kernel[3], char *scratch)
@@ -371,21 +387,21 @@ static void run(const pass *p, const int kernel[3], char *scratch)
   }
 }
 
-void NAME(direct_forward)(float *y, int ys, const float *x, int xs, const float *w, const float *b, const ebbk_conv *g,
-                        void *scratch)
+void NAME(direct_forward)(ebbk_output y, ebbk_input x, const float *w, const float *b, const ebbk_conv *g, void *scratch)
 {
   pass p = forward_pass(g);
-  p.y = y, p.ys = (size_t)ys, p.x = x, p.xs = (size_t)xs, p.w = w, p.b = b;
+  p.y = y, p.x = source_of(&x, g->ci, 0, g->ci), p.w = w, p.b = b;
+  p.packed |= p.x.how != PLAIN;
   run(&p, g->kernel, scratch);
 }
 
 /* dx[q stride + k - pad, ci] = sum over q, k, co of dy[q, co] w[k, ci, co] */
-void NAME(direct_grad_data)(float *dx, int dxs, const float *dy, int dys, const float *w, const ebbk_conv *g,
-                          void *scratch)
+void NAME(direct_grad_data)(ebbk_output dx, const float *dy, int dys, const float *w, const ebbk_conv *g, void *scratch)
 {
   for (int class = 0; class < gradient_classes(g); class++) {
-    pass p = gradient_pass(g, class);
-    p.y = dx, p.ys = (size_t)dxs, p.x = dy, p.xs = (size_t)dys, p.w = w;
+    pass       p = gradient_pass(g, class);
+    ebbk_input from = ebbk_read(dy, dys);
+    p.y = dx, p.x = source_of(&from, g->co, 0, g->co), p.w = w;
     run(&p, g->kernel, scratch);
   }
 }

@@ -34,8 +34,9 @@ enum {
 typedef struct plan {
   int          n, ci, co;
   axis         a[3];
-  const float *x, *dy;
-  size_t       xs, dys;
+  ebbk_input   x;
+  const float *dy;
+  size_t       dys;
   int          taps, vectors, padded;             /* padded: ci up to a multiple of STEP                */
   int          group, groups;                     /* channels in a group, their number                  */
   int          rows, row_blocks, items, chunks;   /* item: one depth of one row block of one sample     */
@@ -103,33 +104,37 @@ size_t NAME(direct_weight_scratch)(const ebbk_conv *g, int threads)
 
 /* ---- packing ---------------------------------------------------------------------------------------------------- */
 /* Pixel by pixel, so that memory is read in its order. */
-static void pack_pixels(float *to, size_t block, const float *x, size_t xs, int pixels, int c)
+static void pack_pixels(float *to, size_t block, const source *s, const float *x, int sample, int pixels)
 {
-  int whole = c / STEP * STEP;
-  for (int w = 0; w < pixels; w++, x += xs, to += STEP) {
-    float *at = to;
-    for (int i = 0; i < whole; i += STEP, at += block) memcpy(at, x + i, sizeof *to * STEP);
-    if (whole < c) memcpy(at, x + whole, sizeof *to * (size_t)(c - whole));
+  float values[GROUP_MOST + VL];
+  int   whole = s->c / STEP * STEP;
+  for (int w = 0; w < pixels; w++, x += s->xs, to += STEP) {
+    float       *at = to;
+    const float *from = s->how == PLAIN ? x : values;
+    if (s->how != PLAIN) source_pixel(values, s, x, sample, s->c);
+    for (int i = 0; i < whole; i += STEP, at += block) memcpy(at, from + i, sizeof *to * STEP);
+    if (whole < s->c) memcpy(at, from + whole, sizeof *to * (size_t)(s->c - whole));
   }
 }
 
-/* One row of c channels of x into their blocks; zeros outside of the image and beyond c channels. */
-static void pack_row(float *to, size_t block, const plan *p, const float *image, int c, int d, int h)
+/* One row of a sample's channels into their blocks; zeros outside of the image and beyond the channels. */
+static void pack_row(float *to, size_t block, const plan *p, const source *s, int sample, int d, int h)
 {
   const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
   int columns = axis_reach(aw, aw->count), begin = most(0, -aw->shift), end = least(columns, aw->in - aw->shift);
   bool        outside = d < 0 || d >= ad->in || h < 0 || h >= ah->in || begin >= end;
-  for (int i = 0; i < c; i += STEP) {
+  for (int i = 0; i < s->c; i += STEP) {
     float *row = to + (size_t)(i / STEP) * block;
-    if (outside || c - i < STEP) memset(row, 0, sizeof *to * (size_t)columns * STEP);
+    if (outside || s->c - i < STEP) memset(row, 0, sizeof *to * (size_t)columns * STEP);
     else {
       if (begin > 0) memset(row, 0, sizeof *to * (size_t)begin * STEP);
       if (end < columns) memset(row + end * STEP, 0, sizeof *to * (size_t)(columns - end) * STEP);
     }
   }
   if (outside) return;
-  size_t pixel = ((size_t)d * (size_t)ah->in + (size_t)h) * (size_t)aw->in + (size_t)(begin + aw->shift);
-  pack_pixels(to + begin * STEP, block, image + pixel * p->xs, p->xs, end - begin, c);
+  size_t line = ((size_t)sample * (size_t)ad->in + (size_t)d) * (size_t)ah->in + (size_t)h;
+  size_t pixel = line * (size_t)aw->in + (size_t)(begin + aw->shift);
+  pack_pixels(to + begin * STEP, block, s, s->x + pixel * s->xs, sample, end - begin);
 }
 
 static void pack_output(float *to, const plan *p, const float *dy, size_t pixels)
@@ -302,13 +307,12 @@ static int pack_input(const plan *p, float *to, const window *in, int n, int d, 
                       int loaded)
 {
   const axis  *ad = &p->a[0], *ah = &p->a[1];
-  const float *image = p->x + (size_t)n * (size_t)ad->in * (size_t)ah->in * (size_t)p->a[2].in * p->xs;
+  source       s = source_of(&p->x, p->ci, channel, least(p->group, p->ci - channel));
   int          front = d * ad->stride, top = row * ah->stride + ah->shift, height = axis_reach(ah, rows);
-  int          channels = least(p->group, p->ci - channel);
   for (loaded = most(loaded, front); loaded < front + ad->taps; loaded++)
     for (int r = 0; r < height; r++)
-      pack_row(to + (size_t)(loaded % ad->taps) * in->plane + (size_t)r * in->row, in->block, p, image + channel,
-               channels, loaded + ad->shift, top + r);
+      pack_row(to + (size_t)(loaded % ad->taps) * in->plane + (size_t)r * in->row, in->block, p, &s, n, loaded + ad->shift,
+               top + r);
   return loaded;
 }
 
@@ -331,8 +335,9 @@ static void plan_ahead(ahead next[2], const plan *p, const place *q, int channel
 {
   const axis  *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
   int          in[3] = {ad->in, ah->in, aw->in}, out[3] = {1, q->rows, aw->count};
-  const float *image = p->x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * p->xs + channel;
-  next[0] = ahead_rows(image, p->xs, in, channels, q->d * ad->stride + ad->shift + ad->taps - 1,
+  size_t       xs = (size_t)p->x.stride;
+  const float *image = (const float *)p->x.x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * xs + channel;
+  next[0] = ahead_rows(image, xs, in, channels, q->d * ad->stride + ad->shift + ad->taps - 1,
                        q->row * ah->stride + ah->shift, axis_reach(ah, q->rows), calls);
   next[1] = ahead_rows(p->dy + q->pixel * p->dys, p->dys, out, p->co, 0, 0, q->rows, calls);
 }
@@ -376,14 +381,13 @@ static void add_partials(const plan *p, float *dw, const float *partials)
   }
 }
 
-void NAME(direct_grad_weight)(float *dw, const float *x, int xs, const float *dy, int dys, const ebbk_conv *g,
-                            void *scratch)
+void NAME(direct_grad_weight)(float *dw, ebbk_input x, const float *dy, int dys, const ebbk_conv *g, void *scratch)
 {
   plan   p = make_plan(g);
   float *partials = scratch;
   char  *slices = (char *)scratch + partials_bytes(&p);
   double flops = 2.0 * p.taps * p.ci * p.co * p.n * p.a[0].count * p.a[1].count * p.a[2].count;
-  p.x = x, p.xs = (size_t)xs, p.dy = dy, p.dys = (size_t)dys;
+  p.x = x, p.dy = dy, p.dys = (size_t)dys;
 #pragma omp parallel for schedule(dynamic) if (flops > FLOPS_PARALLEL)
   for (int u = 0; u < p.chunks * p.groups; u++)
     unit(&p, partials + (size_t)(u / p.groups) * partial_floats(&p),

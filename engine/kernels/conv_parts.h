@@ -1,7 +1,7 @@
 /* conv_parts.h -- what the ways to convolve share: the index law of one dimension, and small helpers.
  * Private to conv_direct*.c and winograd*.c. */
 #pragma once
-#include "kernels/fast.h"
+#include "kernels/operand.h"
 
 /* One dimension of a pass: result j (0 <= j < count) stands at first + step j of the output and reads, for tap t,
  * position j stride + shift + t of the input. The weight of tap t is number k0 + kstep t of the kernel. */
@@ -47,6 +47,51 @@ INLINE int parts(int length, int part)
 INLINE size_t aligned(size_t bytes)
 {
   return (bytes + 63) / 64 * 64;
+}
+
+/* ---- the input: an ebbk_input from a channel on, `c` of them --------------------------------------------------------- */
+typedef struct source {
+  const float *x, *scale, *shift;
+  size_t       xs, instance;     /* instance: from a sample's scale to the next one's, or 0 */
+  float        slope;
+  int          how, c;           /* how: a reading */
+} source;
+
+INLINE source source_of(const ebbk_input *x, int channels, int first, int c)
+{
+  source s = {.x = (const float *)x->x + first, .xs = (size_t)x->stride, .how = reading_of(x), .c = c, .slope = x->slope};
+  if (!x->scale) return s;
+  s.scale = x->scale + first, s.shift = x->shift + first;
+  s.instance = x->per_instance ? (size_t)channels : 0;
+  return s;
+}
+
+/* The map of one vector of channels. */
+typedef struct source_map { vec scale, shift; float slope; } source_map;
+
+INLINE source_map source_map_at(const int how, const source *s, int sample, int channel, int n)
+{
+  source_map m = {.slope = s->slope};
+  if (!(how & MAPPED)) return m;
+  size_t at = (size_t)sample * s->instance + (size_t)channel;
+  m.scale = load_tail(s->scale + at, n), m.shift = load_tail(s->shift + at, n);
+  return m;
+}
+
+INLINE vec source_vec(const int how, const float *p, int n, const source_map *m)
+{
+  vec v = read_vec(how & FROM_STREAM, p, n);
+  return how & MAPPED ? activated(affine(v, m->scale, m->shift), m->slope) : v;
+}
+
+/* c channels of one pixel as they are read; `to` may be written up to the next whole vector. */
+INLINE void source_pixel(float *to, const source *s, const float *x, int sample, int c)
+{
+  for (int i = 0; i < c; i += VL) {
+    int        n = least(VL, c - i);
+    source_map m = source_map_at(s->how, s, sample, i, n);
+    store_tail(to + i, source_vec(s->how, x + i, n, &m), n);
+  }
 }
 
 /* What the next work item will read, asked for a few pixels at a time while this one computes: packing would otherwise

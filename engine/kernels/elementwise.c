@@ -52,7 +52,7 @@ void NAME(leaky)(float *y, int ys, const float *x, int xs, float slope, size_t r
     FOR_VECTORS(j, k, n)
     {
       vec v = load_tail(from + j, (int)k);
-      store_tail(to + j, choose(v > 0, v, slope * v), (int)k);
+      store_tail(to + j, if_positive(v, v, slope * v), (int)k);
     }
   }
 }
@@ -70,7 +70,7 @@ void NAME(leaky_grad)(float *dx, int dxs, const float *x, int xs, const float *d
     FOR_VECTORS(j, k, n)
     {
       vec d = load_tail(grad + j, (int)k);
-      store_tail(to + j, choose(load_tail(from + j, (int)k) > 0, d, slope * d), (int)k);
+      store_tail(to + j, if_positive(load_tail(from + j, (int)k), d, slope * d), (int)k);
     }
   }
 }

@@ -1,7 +1,7 @@
 /* fixed.h -- vectors on the grid of the stream: rounding, the clamp, what counts as out of range.
- * Private to the files that compute on the stream, stream.c and mixing.c. */
+ * Private to the files that compute on the stream. */
 #pragma once
-#include "kernels/lines.h"
+#include "kernels/fast.h"
 
 #include <math.h>
 

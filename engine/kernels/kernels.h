@@ -33,6 +33,40 @@ typedef struct ebbk_conv {
 /* Pooling windows; same letters. Padding never wins a maximum and does not count in a mean. */
 typedef ebbk_conv ebbk_pool; /* ci == co == channels */
 
+/* A tensor as a kernel reads it, so that what stands before a convolution costs no pass of its own: v = x, or the value of
+ * x on the stream; then, if `scale` is given, act(v scale + shift), act(z) = z > 0 ? z : slope z (slope 1 is the identity,
+ * 0 ReLU). Zeros around an image are zeros of the result. */
+typedef struct ebbk_input {
+  const void     *x;              /* ebb_real, or ebb_fixed if `stream` */
+  int             stride;
+  bool            stream;
+  bool            per_instance;   /* scale and shift are (instances, c), samples being instances; else (c) */
+  const ebb_real *scale, *shift;
+  ebb_real        slope;
+} ebbk_input;
+
+/* ... and as it writes it: over y, added to y, or onto the stream as fixed_add and fixed_subtract do. */
+typedef enum ebbk_write { EBBK_SET, EBBK_ADD, EBBK_STREAM_ADD, EBBK_STREAM_SUBTRACT } ebbk_write;
+
+typedef struct ebbk_range ebbk_range;
+
+typedef struct ebbk_output {
+  void       *y;
+  int         stride;
+  ebbk_write  how;
+  ebbk_range *range;              /* of STREAM_ADD; added to, may be NULL */
+} ebbk_output;
+
+static inline ebbk_input ebbk_read(const ebb_real *x, int stride)
+{
+  return (ebbk_input){.x = x, .stride = stride};
+}
+
+static inline ebbk_output ebbk_over(ebb_real *y, int stride)
+{
+  return (ebbk_output){.y = y, .stride = stride};
+}
+
 /* Squeeze (pixel-unshuffle): patches of `stride` sites become sites of c prod(stride) channels. Channel `ch` of the patch's
  * site k, last dimension fastest, becomes channel ch prod(stride) + k, as in PyTorch and iUNets; or, in checkerboard order,
  * channel rank(k) c + ch, where the two diagonals of each 2x2 plane follow each other: (0, 3, 1, 2). */
@@ -95,10 +129,10 @@ static inline double ebbk_segment_weight(const ebbk_segment *g, int channel)
 }
 
 /* What left the range of the stream, or was not a number, in one call. */
-typedef struct ebbk_range {
+struct ebbk_range {
   uint64_t count;      /* values beyond the range                                   */
   double   worst;      /* the largest magnitude seen among them (NaN counts as inf) */
-} ebbk_range;
+};
 
 typedef struct ebbk_table {
   const char *isa;     /* "reference", "baseline", "avx2", "avx512"                 */
@@ -106,14 +140,13 @@ typedef struct ebbk_table {
   /* ---- convolution: x (rows = n in, ci), y (rows = n out, co), w (Kd, Kh, Kw, ci, co), b (co) or NULL.
    *      scratch: conv_scratch(g, threads) bytes, 64-byte aligned. --------------------------------------- */
   size_t (*conv_scratch)(const ebbk_conv *g, int threads);
-  /* DIRECT or WINOGRAD: the way of one of the three products, by a rule that was measured; see conv_choice.c */
+  /* DIRECT or WINOGRAD: the way of one of the three products, by a rule that was measured; see conv.c */
   ebbk_algorithm (*conv_algorithm)(const ebbk_conv *g, ebbk_product what);
-  void (*conv_forward)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *w, const ebb_real *b,
-                       const ebbk_conv *g, void *scratch);
-  void (*conv_grad_data)(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebb_real *w, const ebbk_conv *g,
+  void (*conv_forward)(ebbk_output y, ebbk_input x, const ebb_real *w, const ebb_real *b, const ebbk_conv *g, void *scratch);
+  void (*conv_grad_data)(ebbk_output dx /* SET or ADD */, const ebb_real *dy, int dys, const ebb_real *w, const ebbk_conv *g,
                          void *scratch);
-  void (*conv_grad_weight)(ebb_real *dw /* += */, const ebb_real *x, int xs, const ebb_real *dy, int dys,
-                           const ebbk_conv *g, void *scratch);
+  void (*conv_grad_weight)(ebb_real *dw /* += */, ebbk_input x, const ebb_real *dy, int dys, const ebbk_conv *g,
+                           void *scratch);
 
   /* ---- matrices: c (m, n) = a (m, k) b (k, n) [+ c if add]; ta, tb: the operand is stored transposed ------- */
   void (*gemm)(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const ebb_real *b, int bs, bool tb, int m,
@@ -124,19 +157,16 @@ typedef struct ebbk_table {
   /* ---- normalisation. `instances` groups of `sites` consecutive rows each: 1 for batch norm, N for instance and
    *      group norm. Every array of statistics is (instances, c). -------------------------------------------- */
   /* mean and biased variance of each channel; Chan, Golub & LeVeque 1983 over fixed chunks, in double */
-  void (*moments)(ebb_real *mean, ebb_real *var, const ebb_real *x, int xs, size_t instances, size_t sites, int c);
-  /* y = act(x scale + shift), act(v) = v > 0 ? v : slope v: slope 1 is the identity, 0 ReLU */
-  void (*affine_act)(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *scale, const ebb_real *shift,
-                     ebb_real slope, size_t instances, size_t sites, int c);
+  void (*moments)(ebb_real *mean, ebb_real *var, ebbk_input x /* scale is not looked at */, size_t instances, size_t sites,
+                  int c);
+  /* y = act(x scale + shift) as ebbk_input says; y may lie over x where both are real */
+  void (*affine_act)(ebbk_output y, ebbk_input x, size_t instances, size_t sites, int c);
   /* with dz = dy act'(x scale + shift): sum_dz = sum of dz, sum_dzx = sum of dz (x - mean); sums in double */
-  void (*affine_act_sums)(ebb_real *sum_dz, ebb_real *sum_dzx, const ebb_real *x, int xs, const ebb_real *dy, int dys,
-                          const ebb_real *mean, const ebb_real *scale, const ebb_real *shift, ebb_real slope,
-                          size_t instances, size_t sites, int c);
-  /* dx = a dz + b (x - mean) + e, dz as above, a b e (instances, c) */
-  void (*affine_act_grad)(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
-                          const ebb_real *a, const ebb_real *b, const ebb_real *e, const ebb_real *mean,
-                          const ebb_real *scale, const ebb_real *shift, ebb_real slope, size_t instances, size_t sites,
-                          int c);
+  void (*affine_act_sums)(ebb_real *sum_dz, ebb_real *sum_dzx, ebbk_input x, const ebb_real *dy, int dys,
+                          const ebb_real *mean, size_t instances, size_t sites, int c);
+  /* dx = a dz + b (x - mean) + e, dz as above, a b e (instances, c); SET or ADD */
+  void (*affine_act_grad)(ebbk_output dx, ebbk_input x, const ebb_real *dy, int dys, const ebb_real *a, const ebb_real *b,
+                          const ebb_real *e, const ebb_real *mean, size_t instances, size_t sites, int c);
 
   /* ---- element-wise -------------------------------------------------------------------------------------- */
   void (*fill)(ebb_real *y, int ys, ebb_real value, size_t rows, int c);

@@ -2,6 +2,7 @@
  * Owns: the order of sums, which mixing and its inverse must share. A block of VL rows is transposed, so that a lane is a
  * row and a reflection is a walk along the channels. Cost k^2 + k multiply-adds and k^2 / 2 roundings a group and row. */
 #include "kernels/fixed.h"
+#include "kernels/lines.h"
 
 enum { MOST_CHANNELS = 1024, CHUNKS = 16, ROWS_LEAST = 64 };
 

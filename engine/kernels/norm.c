@@ -3,7 +3,7 @@
  *
  * Sums run over fixed chunks of rows: in float over runs of RUN rows, in double beyond, then over the chunks in their
  * order. Partial sums live on the caller's stack (64 KiB). Bound by memory: one pass over each operand. */
-#include "kernels/fast.h"
+#include "kernels/operand.h"
 
 enum {
   BLOCK = 64,              /* channels of a partial sum     */
@@ -22,8 +22,15 @@ typedef struct job {
   float       *out[2];
   size_t       xs, dys, sites, c;
   float        slope;
+  bool         stream;                        /* x is of the stream  */
   bool         add;                           /* to what `out` holds */
 } job;
+
+static job job_of(const ebbk_input *x, size_t sites, int c)
+{
+  return (job){.x = x->x, .xs = (size_t)x->stride, .scale = x->scale, .shift = x->shift, .slope = x->slope,
+               .stream = x->stream, .sites = sites, .c = (size_t)c};
+}
 
 /* Rows and channels of one partial sum. */
 typedef struct part {
@@ -117,7 +124,7 @@ void NAME(column_sums)(float *sum, const float *x, int xs, size_t rows, int c)
 /* ---- moments ---------------------------------------------------------------------------------------------------- */
 /* Mean and sum of squared deviations of a chunk, about a pivot near the mean (that of the chunk's first run):
  *   mean = pivot + S/n, M2 = Q - S^2/n with S = sum of (x - pivot), Q = sum of (x - pivot)^2 */
-static void moments_part(partial sum, const job *j, const part *p)
+INLINE void moments_of(const bool stream, partial sum, const job *j, const part *p)
 {
   float pivot[BLOCK];
   memset(sum, 0, sizeof(partial));
@@ -128,13 +135,13 @@ static void moments_part(partial sum, const job *j, const part *p)
       int          l = lanes(p, v);
       vec          s = {0}, q = {0};
       if (r == 0) {
-        for (size_t i = 0; i < n; i++) s += load_tail(x + i * j->xs, l);
+        for (size_t i = 0; i < n; i++) s += read_vec(stream, x + i * j->xs, l);
         store(pivot + v, s / (float)n);
         s = (vec){0};
       }
       vec k = load(pivot + v);
       for (size_t i = 0; i < n; i++, x += j->xs) {
-        vec d = load_tail(x, l) - k;
+        vec d = read_vec(stream, x, l) - k;
         ask(x, RUN * j->xs);
         s += d;
         q += d * d;
@@ -147,6 +154,12 @@ static void moments_part(partial sum, const job *j, const part *p)
     sum[1][i] -= sum[0][i] * mean;
     sum[0][i] = (double)pivot[i] + mean;
   }
+}
+
+static void moments_part(partial sum, const job *j, const part *p)
+{
+  if (j->stream) moments_of(true, sum, j, p);
+  else moments_of(false, sum, j, p);
 }
 
 /* Chan, Golub & LeVeque 1983, eq. 2.1: with delta = mean_b - mean, n = n_a + n_b,
@@ -166,19 +179,14 @@ static void moments_finish(const job *j, const part *whole, const partial *sums,
   }
 }
 
-void NAME(moments)(float *mean, float *var, const float *x, int xs, size_t instances, size_t sites, int c)
+void NAME(moments)(float *mean, float *var, ebbk_input x, size_t instances, size_t sites, int c)
 {
-  job j = {.x = x, .xs = (size_t)xs, .sites = sites, .c = (size_t)c, .out = {mean, var}};
+  job j = job_of(&x, sites, c);
+  j.out[0] = mean, j.out[1] = var;
   reduce(&j, instances, moments_part, moments_finish);
 }
 
 /* ---- affine map and activation ---------------------------------------------------------------------------------- */
-/* act(z) = z > 0 ? z : slope z at z = x scale + shift; the three kernels must agree on the sign of z to the bit */
-INLINE vec affine(vec x, vec scale, vec shift)
-{
-  return x * scale + shift;
-}
-
 /* Rows [first, end) of work item t, and where their instance's statistics begin. */
 typedef struct stretch { size_t first, end, k; } stretch;
 
@@ -196,26 +204,51 @@ static stretch stretch_at(size_t t, size_t sites, size_t c)
 #define PARALLEL_STRETCHES                                                                                             \
   _Pragma("omp parallel for schedule(static) if (instances * sites * channels > PARALLEL_VALUES)")
 
-void NAME(affine_act)(float *y, int ys, const float *x, int xs, const float *scale, const float *shift, float slope,
-                      size_t instances, size_t sites, int c)
+INLINE void act_rows(const bool stream, const ebbk_write how, const ebbk_output *out, const ebbk_input *in, const stretch *s,
+                     size_t channels, ebbk_range *seen)
+{
+  size_t xs = (size_t)in->stride, ys = (size_t)out->stride;
+  for (size_t r = s->first; r < s->end; r++)
+    for (size_t v = 0; v < channels; v += VL) {
+      int          n = (int)smaller(VL, channels - v);
+      const float *x = (const float *)in->x + r * xs + v;
+      float       *y = (float *)out->y + r * ys + v;
+      ask(x, ASK_ROWS * xs);
+      ask(y, ASK_ROWS * ys);
+      vec z = affine(read_vec(stream, x, n), load_tail(in->scale + s->k + v, n), load_tail(in->shift + s->k + v, n));
+      write_vec(how, y, activated(z, in->slope), n, seen);
+    }
+}
+
+static void act_stretch(const ebbk_output *y, const ebbk_input *x, const stretch *s, size_t channels, ebbk_range *seen)
+{
+#define CASE(how)                                                                                                      \
+  case how:                                                                                                            \
+    if (x->stream) act_rows(true, how, y, x, s, channels, seen);                                                       \
+    else act_rows(false, how, y, x, s, channels, seen);                                                                \
+    break;
+  switch (y->how) {
+    CASE(EBBK_SET)
+    CASE(EBBK_ADD)
+    CASE(EBBK_STREAM_ADD)
+    CASE(EBBK_STREAM_SUBTRACT)
+  }
+#undef CASE
+}
+
+void NAME(affine_act)(ebbk_output y, ebbk_input x, size_t instances, size_t sites, int c)
 {
   size_t channels = (size_t)c;
   PARALLEL_STRETCHES
   for (size_t t = 0; t < instances * stretches(sites, channels); t++) {
-    stretch s = stretch_at(t, sites, channels);
-    for (size_t r = s.first; r < s.end; r++)
-      for (size_t v = 0; v < channels; v += VL) {
-        int    n = (int)smaller(VL, channels - v);
-        size_t k = s.k + v;
-        ask(x + r * (size_t)xs + v, ASK_ROWS * (size_t)xs);
-        ask(y + r * (size_t)ys + v, ASK_ROWS * (size_t)ys);
-        vec z = affine(load_tail(x + r * (size_t)xs + v, n), load_tail(scale + k, n), load_tail(shift + k, n));
-        store_tail(y + r * (size_t)ys + v, choose(z > 0, z, slope * z), n);
-      }
+    stretch    s = stretch_at(t, sites, channels);
+    ebbk_range seen = {0};
+    act_stretch(&y, &x, &s, channels, &seen);
+    join_range(y.range, &seen);
   }
 }
 
-static void affine_act_part(partial sum, const job *j, const part *p)
+INLINE void affine_act_of(const bool stream, partial sum, const job *j, const part *p)
 {
   size_t at = p->instance * j->c + p->channel;
   memset(sum, 0, sizeof(partial));
@@ -228,10 +261,10 @@ static void affine_act_part(partial sum, const job *j, const part *p)
       vec          mean = load_tail(j->mean + at + v, l), s = {0}, sx = {0};
       vec          scale = load_tail(j->scale + at + v, l), shift = load_tail(j->shift + at + v, l);
       for (size_t i = 0; i < n; i++, x += j->xs, dy += j->dys) {
-        vec value = load_tail(x, l), d = load_tail(dy, l);
+        vec value = read_vec(stream, x, l), d = load_tail(dy, l);
         ask(x, RUN * j->xs);
         ask(dy, RUN * j->dys);
-        vec dz = choose(affine(value, scale, shift) > 0, d, j->slope * d);
+        vec dz = if_positive(affine(value, scale, shift), d, j->slope * d);
         s += dz;
         sx += dz * (value - mean);
       }
@@ -240,34 +273,54 @@ static void affine_act_part(partial sum, const job *j, const part *p)
     }
 }
 
-void NAME(affine_act_sums)(float *sum_dz, float *sum_dzx, const float *x, int xs, const float *dy, int dys,
-                           const float *mean, const float *scale, const float *shift, float slope, size_t instances,
-                           size_t sites, int c)
+static void affine_act_part(partial sum, const job *j, const part *p)
 {
-  job j = {.x = x, .xs = (size_t)xs, .dy = dy, .dys = (size_t)dys, .mean = mean, .scale = scale, .shift = shift,
-           .slope = slope, .sites = sites, .c = (size_t)c, .out = {sum_dz, sum_dzx}};
+  if (j->stream) affine_act_of(true, sum, j, p);
+  else affine_act_of(false, sum, j, p);
+}
+
+void NAME(affine_act_sums)(float *sum_dz, float *sum_dzx, ebbk_input x, const float *dy, int dys, const float *mean,
+                           size_t instances, size_t sites, int c)
+{
+  job j = job_of(&x, sites, c);
+  j.dy = dy, j.dys = (size_t)dys, j.mean = mean, j.out[0] = sum_dz, j.out[1] = sum_dzx;
   reduce(&j, instances, affine_act_part, add_chunks);
 }
 
-void NAME(affine_act_grad)(float *dx, int dxs, const float *x, int xs, const float *dy, int dys, const float *a,
-                           const float *b, const float *e, const float *mean, const float *scale, const float *shift,
-                           float slope, size_t instances, size_t sites, int c)
+typedef struct coefficients { const float *a, *b, *e, *mean; } coefficients;
+
+INLINE void grad_rows(const bool stream, const ebbk_write how, const ebbk_output *out, const ebbk_input *in, const float *dy,
+                      size_t dys, const coefficients *k, const stretch *s, size_t channels)
 {
-  size_t channels = (size_t)c;
+  size_t xs = (size_t)in->stride, dxs = (size_t)out->stride;
+  for (size_t r = s->first; r < s->end; r++)
+    for (size_t v = 0; v < channels; v += VL) {
+      int          n = (int)smaller(VL, channels - v);
+      size_t       at = s->k + v;
+      const float *x = (const float *)in->x + r * xs + v, *d = dy + r * dys + v;
+      float       *dx = (float *)out->y + r * dxs + v;
+      ask(x, ASK_ROWS * xs);
+      ask(d, ASK_ROWS * dys);
+      ask(dx, ASK_ROWS * dxs);
+      vec value = read_vec(stream, x, n), grad = load_tail(d, n);
+      vec z = affine(value, load_tail(in->scale + at, n), load_tail(in->shift + at, n));
+      vec dz = if_positive(z, grad, in->slope * grad);
+      vec rest = load_tail(k->b + at, n) * (value - load_tail(k->mean + at, n)) + load_tail(k->e + at, n);
+      write_vec(how, dx, load_tail(k->a + at, n) * dz + rest, n, NULL);
+    }
+}
+
+void NAME(affine_act_grad)(ebbk_output dx, ebbk_input x, const float *dy, int dys, const float *a, const float *b,
+                           const float *e, const float *mean, size_t instances, size_t sites, int c)
+{
+  size_t       channels = (size_t)c, stride = (size_t)dys;
+  coefficients k = {a, b, e, mean};
   PARALLEL_STRETCHES
   for (size_t t = 0; t < instances * stretches(sites, channels); t++) {
     stretch s = stretch_at(t, sites, channels);
-    for (size_t r = s.first; r < s.end; r++)
-      for (size_t v = 0; v < channels; v += VL) {
-        int    n = (int)smaller(VL, channels - v);
-        size_t k = s.k + v;
-        ask(x + r * (size_t)xs + v, ASK_ROWS * (size_t)xs);
-        ask(dy + r * (size_t)dys + v, ASK_ROWS * (size_t)dys);
-        ask(dx + r * (size_t)dxs + v, ASK_ROWS * (size_t)dxs);
-        vec    value = load_tail(x + r * (size_t)xs + v, n), d = load_tail(dy + r * (size_t)dys + v, n);
-        vec    z = affine(value, load_tail(scale + k, n), load_tail(shift + k, n)), dz = choose(z > 0, d, slope * d);
-        vec    rest = load_tail(b + k, n) * (value - load_tail(mean + k, n)) + load_tail(e + k, n);
-        store_tail(dx + r * (size_t)dxs + v, load_tail(a + k, n) * dz + rest, n);
-      }
+    if (x.stream && dx.how == EBBK_ADD) grad_rows(true, EBBK_ADD, &dx, &x, dy, stride, &k, &s, channels);
+    else if (x.stream) grad_rows(true, EBBK_SET, &dx, &x, dy, stride, &k, &s, channels);
+    else if (dx.how == EBBK_ADD) grad_rows(false, EBBK_ADD, &dx, &x, dy, stride, &k, &s, channels);
+    else grad_rows(false, EBBK_SET, &dx, &x, dy, stride, &k, &s, channels);
   }
 }

@@ -2,9 +2,8 @@
  * and the arithmetic of the double build.
  * Owns: the table "reference". Must not know: vectors, tiles, scratch. Costs are those of the formulas; the loops
  * that would be too slow for tests on real layers share their outermost dimension among the threads. */
+#include "kernels/reference_operand.h"
 #include "kernels/tables.h"
-
-#include <math.h>
 
 static size_t volume(const int size[3])
 {
@@ -53,10 +52,14 @@ static void for_pairs(const ebbk_conv *g, int n, pair_fn *f, void *what)
 
 /* ---- convolution ---------------------------------------------------------------------------------------------- */
 typedef struct conv_data {
-  ebb_real        *y, *dw; /* the output: y or dx, dw                    */
-  const ebb_real  *x, *w;  /* the input: x or dy, weights                */
-  const ebb_real  *dy;
-  int              ys, xs, dys;
+  ebb_real         sum[64];        /* of forward: one pixel's results, a block of channels at a time */
+  int              first, channels;
+  ebbk_input       x;
+  ebbk_output      dx;
+  ebb_real        *dw;
+  const ebb_real  *w, *dy;
+  int              dys;
+  size_t           k;              /* where the sample's scale begins */
   const ebbk_conv *g;
 } conv_data;
 
@@ -68,12 +71,13 @@ static size_t conv_scratch(const ebbk_conv *g, int threads)
 
 static void forward_pair(const pair *p, void *what)
 {
-  const conv_data *a = what;
-  int              ci = a->g->ci, co = a->g->co;
-  ebb_real        *y = a->y + p->out * (size_t)a->ys;
-  const ebb_real  *x = a->x + p->in * (size_t)a->xs, *w = a->w + p->tap * (size_t)ci * (size_t)co;
-  for (int i = 0; i < ci; i++)
-    for (int o = 0; o < co; o++) y[o] += x[i] * w[i * co + o];
+  conv_data      *a = what;
+  int             ci = a->g->ci, co = a->g->co;
+  const ebb_real *w = a->w + p->tap * (size_t)ci * (size_t)co + a->first;
+  for (int i = 0; i < ci; i++) {
+    ebb_real x = read_at(&a->x, p->in, i, a->k);
+    for (int o = 0; o < a->channels; o++) a->sum[o] += x * w[i * co + o];
+  }
 }
 
 static ebbk_algorithm conv_algorithm(const ebbk_conv *g, ebbk_product what)
@@ -82,63 +86,73 @@ static ebbk_algorithm conv_algorithm(const ebbk_conv *g, ebbk_product what)
   return EBBK_DIRECT;
 }
 
-static void conv_forward(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *w, const ebb_real *b,
-                         const ebbk_conv *g, void *scratch)
+/* A range of values is noted by one thread only. */
+static void conv_forward(ebbk_output y, ebbk_input x, const ebb_real *w, const ebb_real *b, const ebbk_conv *g, void *scratch)
 {
   (void)scratch;
-  conv_data a = {.y = y, .ys = ys, .x = x, .xs = xs, .w = w, .g = g};
-#pragma omp parallel for
-  for (int n = 0; n < g->n; n++) {
-    for (size_t q = (size_t)n * volume(g->out); q < (size_t)(n + 1) * volume(g->out); q++)
-      for (int o = 0; o < g->co; o++) y[q * (size_t)ys + (size_t)o] = b ? b[o] : 0;
-    for_pairs(g, n, forward_pair, &a);
+  int    most = (int)(sizeof((conv_data *)0)->sum / sizeof(ebb_real));
+  size_t pixels = (size_t)g->n * volume(g->out);
+#pragma omp parallel for if (!y.range)
+  for (size_t q = 0; q < pixels; q++) {
+    int       n = (int)(q / volume(g->out)), at[3] = {(int)(q / (size_t)(g->out[1] * g->out[2])) % g->out[0],
+                                                      (int)(q / (size_t)g->out[2]) % g->out[1], (int)(q % (size_t)g->out[2])};
+    conv_data a = {.x = x, .w = w, .g = g, .k = x.per_instance ? (size_t)n * (size_t)g->ci : 0};
+    for (a.first = 0; a.first < g->co; a.first += most) {
+      a.channels = g->co - a.first < most ? g->co - a.first : most;
+      for (int o = 0; o < a.channels; o++) a.sum[o] = b ? b[a.first + o] : 0;
+      for_window(g, n, at, forward_pair, &a);
+      for (int o = 0; o < a.channels; o++) write_at(&y, q, a.first + o, a.sum[o]);
+    }
   }
 }
 
 static void grad_data_pair(const pair *p, void *what)
 {
-  const conv_data *a = what;
-  int              ci = a->g->ci, co = a->g->co;
-  ebb_real        *dx = a->y + p->in * (size_t)a->ys;
-  const ebb_real  *dy = a->dy + p->out * (size_t)a->dys, *w = a->w + p->tap * (size_t)ci * (size_t)co;
+  conv_data      *a = what;
+  int             ci = a->g->ci, co = a->g->co;
+  const ebb_real *dy = a->dy + p->out * (size_t)a->dys, *w = a->w + p->tap * (size_t)ci * (size_t)co;
   for (int i = 0; i < ci; i++) {
     ebb_real sum = 0;
     for (int o = 0; o < co; o++) sum += dy[o] * w[i * co + o];
-    dx[i] += sum;
+    write_at(&a->dx, p->in, i, sum);
   }
 }
 
 /* dx[q stride + k - pad, ci] = sum over q, k, co of dy[q, co] w[k, ci, co] */
-static void conv_grad_data(ebb_real *dx, int dxs, const ebb_real *dy, int dys, const ebb_real *w, const ebbk_conv *g,
-                           void *scratch)
+static void conv_grad_data(ebbk_output dx, const ebb_real *dy, int dys, const ebb_real *w, const ebbk_conv *g, void *scratch)
 {
   (void)scratch;
-  conv_data a = {.y = dx, .ys = dxs, .dy = dy, .dys = dys, .w = w, .g = g};
+  conv_data a = {.dx = dx, .dy = dy, .dys = dys, .w = w, .g = g};
+  a.dx.how = EBBK_ADD;
 #pragma omp parallel for
   for (int n = 0; n < g->n; n++) {
-    for (size_t q = (size_t)n * volume(g->in); q < (size_t)(n + 1) * volume(g->in); q++)
-      for (int i = 0; i < g->ci; i++) dx[q * (size_t)dxs + (size_t)i] = 0;
+    for (size_t q = (size_t)n * volume(g->in); dx.how == EBBK_SET && q < (size_t)(n + 1) * volume(g->in); q++)
+      for (int i = 0; i < g->ci; i++) write_at(&dx, q, i, 0);
     for_pairs(g, n, grad_data_pair, &a);
   }
 }
 
 static void grad_weight_pair(const pair *p, void *what)
 {
-  const conv_data *a = what;
-  int              ci = a->g->ci, co = a->g->co;
-  ebb_real        *dw = a->dw + p->tap * (size_t)ci * (size_t)co;
-  const ebb_real  *dy = a->dy + p->out * (size_t)a->dys, *x = a->x + p->in * (size_t)a->xs;
-  for (int i = 0; i < ci; i++)
-    for (int o = 0; o < co; o++) dw[i * co + o] += x[i] * dy[o];
+  conv_data      *a = what;
+  int             ci = a->g->ci, co = a->g->co;
+  ebb_real       *dw = a->dw + p->tap * (size_t)ci * (size_t)co;
+  const ebb_real *dy = a->dy + p->out * (size_t)a->dys;
+  for (int i = 0; i < ci; i++) {
+    ebb_real x = read_at(&a->x, p->in, i, a->k);
+    for (int o = 0; o < co; o++) dw[i * co + o] += x * dy[o];
+  }
 }
 
 /* dw[k, ci, co] += sum over n, q of x[n, q stride + k - pad, ci] dy[n, q, co] */
-static void conv_grad_weight(ebb_real *dw, const ebb_real *x, int xs, const ebb_real *dy, int dys, const ebbk_conv *g,
-                             void *scratch)
+static void conv_grad_weight(ebb_real *dw, ebbk_input x, const ebb_real *dy, int dys, const ebbk_conv *g, void *scratch)
 {
   (void)scratch;
-  conv_data a = {.dw = dw, .x = x, .xs = xs, .dy = dy, .dys = dys, .g = g};
-  for (int n = 0; n < g->n; n++) for_pairs(g, n, grad_weight_pair, &a);
+  conv_data a = {.dw = dw, .x = x, .dy = dy, .dys = dys, .g = g};
+  for (int n = 0; n < g->n; n++) {
+    a.k = x.per_instance ? (size_t)n * (size_t)g->ci : 0;
+    for_pairs(g, n, grad_weight_pair, &a);
+  }
 }
 
 /* ---- matrices ------------------------------------------------------------------------------------------------- */
@@ -167,23 +181,20 @@ static void column_sums(ebb_real *sum, const ebb_real *x, int xs, size_t rows, i
 }
 
 /* ---- normalisation -------------------------------------------------------------------------------------------- */
-static void moments(ebb_real *mean, ebb_real *var, const ebb_real *x, int xs, size_t instances, size_t sites, int c)
+static void moments(ebb_real *mean, ebb_real *var, ebbk_input x, size_t instances, size_t sites, int c)
 {
   for (size_t i = 0; i < instances; i++)
     for (int j = 0; j < c; j++) {
-      const ebb_real *p = x + i * sites * (size_t)xs + j;
-      double          m = 0, v = 0;
-      for (size_t s = 0; s < sites; s++) m += (double)p[s * (size_t)xs];
+      double m = 0, v = 0;
+      for (size_t s = 0; s < sites; s++) m += (double)value_at(&x, i * sites + s, j);
       m /= (double)sites;
-      for (size_t s = 0; s < sites; s++) v += ((double)p[s * (size_t)xs] - m) * ((double)p[s * (size_t)xs] - m);
+      for (size_t s = 0; s < sites; s++) {
+        double off = (double)value_at(&x, i * sites + s, j) - m;
+        v += off * off;
+      }
       mean[i * (size_t)c + (size_t)j] = (ebb_real)m;
       var[i * (size_t)c + (size_t)j] = (ebb_real)(v / (double)sites);
     }
-}
-
-static ebb_real act(ebb_real v, ebb_real slope)
-{
-  return v > 0 ? v : slope * v;
 }
 
 static ebb_real act_grad(ebb_real v, ebb_real dy, ebb_real slope)
@@ -191,27 +202,21 @@ static ebb_real act_grad(ebb_real v, ebb_real dy, ebb_real slope)
   return v > 0 ? dy : slope * dy;
 }
 
-static void affine_act(ebb_real *y, int ys, const ebb_real *x, int xs, const ebb_real *scale, const ebb_real *shift,
-                       ebb_real slope, size_t instances, size_t sites, int c)
+static void affine_act(ebbk_output y, ebbk_input x, size_t instances, size_t sites, int c)
 {
-  for (size_t r = 0; r < instances * sites; r++) {
-    size_t k = r / sites * (size_t)c;
-    for (int j = 0; j < c; j++)
-      y[r * (size_t)ys + (size_t)j] =
-          act(x[r * (size_t)xs + (size_t)j] * scale[k + (size_t)j] + shift[k + (size_t)j], slope);
-  }
+  for (size_t r = 0; r < instances * sites; r++)
+    for (int j = 0; j < c; j++) write_at(&y, r, j, read_at(&x, r, j, r / sites * (size_t)c));
 }
 
-static void affine_act_sums(ebb_real *sum_dz, ebb_real *sum_dzx, const ebb_real *x, int xs, const ebb_real *dy, int dys,
-                            const ebb_real *mean, const ebb_real *scale, const ebb_real *shift, ebb_real slope,
-                            size_t instances, size_t sites, int c)
+static void affine_act_sums(ebb_real *sum_dz, ebb_real *sum_dzx, ebbk_input x, const ebb_real *dy, int dys,
+                            const ebb_real *mean, size_t instances, size_t sites, int c)
 {
   for (size_t k = 0; k < instances * (size_t)c; k++) {
     size_t first = k / (size_t)c * sites, j = k % (size_t)c;
     double s = 0, sx = 0;
     for (size_t r = first; r < first + sites; r++) {
-      ebb_real v = x[r * (size_t)xs + j];
-      ebb_real dz = act_grad(v * scale[k] + shift[k], dy[r * (size_t)dys + j], slope);
+      ebb_real v = value_at(&x, r, (int)j);
+      ebb_real dz = act_grad(v * x.scale[k] + x.shift[k], dy[r * (size_t)dys + j], x.slope);
       s += (double)dz;
       sx += (double)dz * ((double)v - (double)mean[k]);
     }
@@ -220,17 +225,15 @@ static void affine_act_sums(ebb_real *sum_dz, ebb_real *sum_dzx, const ebb_real 
   }
 }
 
-static void affine_act_grad(ebb_real *dx, int dxs, const ebb_real *x, int xs, const ebb_real *dy, int dys,
-                            const ebb_real *a, const ebb_real *b, const ebb_real *e, const ebb_real *mean,
-                            const ebb_real *scale, const ebb_real *shift, ebb_real slope, size_t instances,
-                            size_t sites, int c)
+static void affine_act_grad(ebbk_output dx, ebbk_input x, const ebb_real *dy, int dys, const ebb_real *a, const ebb_real *b,
+                            const ebb_real *e, const ebb_real *mean, size_t instances, size_t sites, int c)
 {
   for (size_t r = 0; r < instances * sites; r++)
     for (int j = 0; j < c; j++) {
       size_t   k = r / sites * (size_t)c + (size_t)j;
-      ebb_real v = x[r * (size_t)xs + (size_t)j];
-      ebb_real dz = act_grad(v * scale[k] + shift[k], dy[r * (size_t)dys + (size_t)j], slope);
-      dx[r * (size_t)dxs + (size_t)j] = a[k] * dz + (b[k] * (v - mean[k]) + e[k]);
+      ebb_real v = value_at(&x, r, j);
+      ebb_real dz = act_grad(v * x.scale[k] + x.shift[k], dy[r * (size_t)dys + (size_t)j], x.slope);
+      write_at(&dx, r, j, a[k] * dz + (b[k] * (v - mean[k]) + e[k]));
     }
 }
 
@@ -455,32 +458,6 @@ static double softmax_xent(ebb_real *dx, int dxs, const ebb_real *x, int xs, con
 }
 
 /* ---- stream --------------------------------------------------------------------------------------------------- */
-#ifdef EBB_DOUBLE
-typedef uint64_t word;
-#else
-typedef uint32_t word;
-#endif
-
-static void note(ebbk_range *range, double magnitude)
-{
-  if (!range || magnitude == 0) return;
-  range->count++;
-  if (magnitude > range->worst) range->worst = magnitude;
-}
-
-/* round(x 2^EBB_FIXED_BITS), clamped to the range. *beyond: 0, or |x| if outside (inf for NaN, which becomes 0) */
-static ebb_fixed quantise(ebb_real x, double *beyond)
-{
-  const ebb_real limit = EBB_FIXED_ONE * EBB_FIXED_RANGE;
-  ebb_real       v = x * EBB_FIXED_ONE;
-  *beyond = 0;
-  if (v >= -limit && v < limit) return (ebb_fixed)llrint((double)v);
-  *beyond = isnan(x) ? INFINITY : fabs((double)x);
-  if (isnan(x)) return 0;
-  return x < 0 ? (ebb_fixed)-limit
-               : (ebb_fixed)(limit * (1 - (sizeof(ebb_real) == 4 ? (ebb_real)0x1p-24 : (ebb_real)0x1p-53)));
-}
-
 static void fixed_from_real(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range)
 {
   FOR_ELEMENTS
@@ -498,24 +475,12 @@ static void real_from_fixed(ebb_real *y, int ys, const ebb_fixed *x, int xs, siz
 
 static void fixed_add(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c, ebbk_range *range)
 {
-  FOR_ELEMENTS
-  {
-    double    beyond;
-    ebb_fixed q = quantise(x[ix], &beyond), sum;
-    if (__builtin_add_overflow(y[iy], q, &sum))
-      beyond = fmax(beyond, fabs((double)y[iy] + (double)q) / (double)EBB_FIXED_ONE);
-    y[iy] = sum;
-    note(range, beyond);
-  }
+  FOR_ELEMENTS y[iy] = stream_plus(y[iy], x[ix], range);
 }
 
 static void fixed_subtract(ebb_fixed *y, int ys, const ebb_real *x, int xs, size_t rows, int c)
 {
-  FOR_ELEMENTS
-  {
-    double beyond;
-    y[iy] = (ebb_fixed)((word)y[iy] - (word)quantise(x[ix], &beyond));
-  }
+  FOR_ELEMENTS y[iy] = stream_minus(y[iy], x[ix]);
 }
 
 /* ---- optimiser ------------------------------------------------------------------------------------------------ */

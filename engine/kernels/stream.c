@@ -4,23 +4,13 @@
  *
  *   q(x) = round(x 2^20) for -2^31 <= x 2^20 < 2^31, else the nearest value of the range, 0 for NaN
  *   y += q(x) and y -= q(x) wrap modulo 2^32, so that the second undoes the first whatever the values */
-#include "kernels/fixed.h"
+#include "kernels/lines.h"
+#include "kernels/operand.h"
 
 NOINLINE void note_values(ebbk_range *range, vec v)
 {
   for (int i = 0; i < VL; i++)
     if (outside(v[i])) note(range, isnan(v[i]) ? INFINITY : fabs((double)v[i]) / (double)EBB_FIXED_ONE);
-}
-
-/* sum = y + q(x): out of range if x is, or the true sum is; `worst` is the larger of the two */
-NOINLINE void note_sums(ebbk_range *range, vec v, veci y, veci q)
-{
-  for (int i = 0; i < VL; i++) {
-    int64_t sum = (int64_t)y[i] + q[i];
-    double  value = !outside(v[i]) ? 0 : isnan(v[i]) ? INFINITY : fabs((double)v[i]);
-    if (sum != (int32_t)sum) value = fmax(value, fabs((double)sum));
-    if (value != 0) note(range, value / (double)EBB_FIXED_ONE);
-  }
 }
 
 void NAME(fixed_from_real)(int32_t *y, int ys, const float *x, int xs, size_t rows, int c, ebbk_range *range)
@@ -57,7 +47,7 @@ void NAME(real_from_fixed)(float *y, int ys, const int32_t *x, int xs, size_t ro
     float         *to = LINE_AT(y, ys);
     const int32_t *from = LINE_AT(x, xs);
     FOR_VECTORS(j, k, n)
-      store_tail(to + j, from_int(load_tail_int(from + j, (int)k)) * (1 / (float)EBB_FIXED_ONE), (int)k);
+      store_tail(to + j, read_vec(true, (const float *)from + j, (int)k), (int)k);
   }
 }
 
@@ -74,12 +64,8 @@ void NAME(fixed_add)(int32_t *y, int ys, const float *x, int xs, size_t rows, in
     const float *from = LINE_AT(x, xs);
     FOR_VECTORS(j, k, n)
     {
-      bool in;
-      vec  v = load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE;
-      veci q = quantise(v, &in), old = load_tail_int(to + j, (int)k);
-      veci sum = (veci)((vecu)old + (vecu)q);
-      if (!in || any(((old ^ sum) & (q ^ sum)) < 0)) note_sums(&seen, v, old, q);
-      store_tail_int(to + j, sum, (int)k);
+      veci old = load_tail_int(to + j, (int)k);
+      store_tail_int(to + j, stream_plus(old, load_tail(from + j, (int)k), &seen), (int)k);
     }
     count += seen.count;
     worst = seen.worst > worst ? seen.worst : worst;
@@ -97,9 +83,8 @@ void NAME(fixed_subtract)(int32_t *y, int ys, const float *x, int xs, size_t row
     const float *from = LINE_AT(x, xs);
     FOR_VECTORS(j, k, n)
     {
-      bool in;
-      veci q = quantise(load_tail(from + j, (int)k) * (float)EBB_FIXED_ONE, &in);
-      store_tail_int(to + j, (veci)((vecu)load_tail_int(to + j, (int)k) - (vecu)q), (int)k);
+      veci old = load_tail_int(to + j, (int)k);
+      store_tail_int(to + j, stream_minus(old, load_tail(from + j, (int)k)), (int)k);
     }
   }
 }

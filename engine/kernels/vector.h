@@ -134,10 +134,51 @@ INLINE vec broadcast(float a)
   return a - (vec){0}; /* a - 0 is a, also for -0 and NaN */
 }
 
+/* v, of which the compiler does not know that it was a product: it must not join one multiply-add here and another there,
+ * which would round differently. */
+INLINE vec settled(vec v)
+{
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(v));
+#elif defined(__SSE2__)
+  __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#else
+  __asm__("" : "+m"(v));
+#endif
+  return v;
+}
+
 /* mask lanes are 0 or -1 */
 INLINE vec choose(veci mask, vec yes, vec no)
 {
   return (vec)((mask & (veci)yes) | (~mask & (veci)no));
+}
+
+/* z > 0 ? yes : no */
+INLINE vec if_positive(vec z, vec yes, vec no)
+{
+#if defined(__AVX512F__)
+  return (vec)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)z, _mm512_setzero_ps(), _CMP_GT_OQ), (__m512)no, (__m512)yes);
+#elif defined(__AVX2__)
+  return (vec)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)(z > 0));
+#else
+  return choose(z > 0, yes, no);
+#endif
+}
+
+/* The first n lanes of v, zeros after them. */
+INLINE vec first_of(vec v, int n)
+{
+#if defined(__AVX512F__)
+  return (vec)_mm512_maskz_mov_ps(first_lanes(n), (__m512)v);
+#elif defined(__AVX2__)
+  return (vec)((veci)v & (veci)first_lanes(n));
+#else
+  for (int i = n; i < VL; i++) v[i] = 0;
+  return v;
+#endif
 }
 
 INLINE bool any(veci mask)

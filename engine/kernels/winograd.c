@@ -208,15 +208,20 @@ static int multiply_some(const factors *f, int vectors, int left)
 typedef struct work {
   plan         p;
   source       x;
+  ebbk_output  y;
   const float *b, *u;
-  float       *y;
-  size_t       ys;
 } work;
 
-/* 4x4 results of one vector of channels, as far as they exist. */
-static void output_tile(float *y, size_t y_row, size_t ys, int rows, int columns, const float *m, size_t m_point, vec bias,
-                        int n)
+/* Where 4x4 results of one vector of channels go, as far as they exist. */
+typedef struct target {
+  float *y;
+  size_t row, pixel;
+  int    rows, columns, n;
+} target;
+
+INLINE void output_tile_of(const ebbk_write how, const target *to, const float *m, size_t m_point, vec bias, ebbk_range *seen)
 {
+  float *y = to->y;
   vec t[OUT][PATCH];
   UNROLL
   for (int c = 0; c < PATCH; c++) {
@@ -225,34 +230,45 @@ static void output_tile(float *y, size_t y_row, size_t ys, int rows, int columns
     for (int i = 0; i < PATCH; i++) d[i] = load(m + (size_t)(i * PATCH + c) * m_point);
     output_line(&t[0][c], PATCH, d, 1);
   }
-  for (int r = 0; r < rows; r++, y += y_row) {
+  for (int r = 0; r < to->rows; r++, y += to->row) {
     vec out[OUT];
     output_line(out, 1, t[r], 1);
-    if (columns == OUT && n == VL)
-      for (int c = 0; c < OUT; c++) store(y + (size_t)c * ys, out[c] + bias);
+    if (to->columns == OUT && to->n == VL)
+      for (int c = 0; c < OUT; c++) write_vec(how, y + (size_t)c * to->pixel, out[c] + bias, VL, seen);
     else
-      for (int c = 0; c < columns; c++) store_tail(y + (size_t)c * ys, out[c] + bias, n);
+      for (int c = 0; c < to->columns; c++) write_vec(how, y + (size_t)c * to->pixel, out[c] + bias, to->n, seen);
+  }
+}
+
+NOINLINE void output_tile(ebbk_write how, const target *to, const float *m, size_t m_point, vec bias, ebbk_range *seen)
+{
+  switch (how) {
+  case EBBK_SET: output_tile_of(EBBK_SET, to, m, m_point, bias, seen); break;
+  case EBBK_ADD: output_tile_of(EBBK_ADD, to, m, m_point, bias, seen); break;
+  case EBBK_STREAM_ADD: output_tile_of(EBBK_STREAM_ADD, to, m, m_point, bias, seen); break;
+  case EBBK_STREAM_SUBTRACT: output_tile_of(EBBK_STREAM_SUBTRACT, to, m, m_point, bias, seen); break;
   }
 }
 
 /* Tiles [first, end) of an item, one panel of channels. */
-static void transform_output(const work *k, const item *it, const float *m, int panel, int first, int end)
+static void transform_output(const work *k, const item *it, const float *m, int panel, int first, int end, ebbk_range *seen)
 {
   const plan *p = &k->p;
   const grid *g = &p->g;
   int         vectors = least(WIDE, p->vectors - panel), strips = it->strips;
-  size_t      y_row = (size_t)g->out[2] * k->ys;
+  target      to = {.pixel = (size_t)k->y.stride, .row = (size_t)g->out[2] * (size_t)k->y.stride};
   for (int i = first; i < end; i++) {
     place q = place_of(g, it->first + i / g->strip % strips);
     int   column = q.column + i % g->strip * OUT, depth = it->depth + i / (g->strip * strips);
-    int   rows = least(OUT, g->out[1] - q.row), columns = least(OUT, g->out[2] - column);
-    if (columns <= 0) continue;
+    to.rows = least(OUT, g->out[1] - q.row), to.columns = least(OUT, g->out[2] - column);
+    if (to.columns <= 0) continue;
     size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
-    float *y = k->y + (row * (size_t)g->out[2] + (size_t)column) * k->ys;
+    float *y = (float *)k->y.y + row * to.row + (size_t)column * to.pixel;
     for (int v = 0; v < vectors; v++) {
-      int channel = (panel + v) * VL, n = least(VL, p->co - channel);
-      vec bias = k->b ? load_tail(k->b + channel, n) : (vec){0};
-      output_tile(y + channel, y_row, k->ys, rows, columns, m + ((i - first) * vectors + v) * VL, product_point(), bias, n);
+      int channel = (panel + v) * VL;
+      to.y = y + channel, to.n = least(VL, p->co - channel);
+      vec bias = k->b ? load_tail(k->b + channel, to.n) : (vec){0};
+      output_tile(k->y.how, &to, m + ((i - first) * vectors + v) * VL, product_point(), bias, seen);
     }
   }
 }
@@ -280,14 +296,16 @@ static void compute_item(const work *k, const item *it, const item *following, f
   const plan *p = &k->p;
   transformed to = {v, input_point(p), p->ci};
   int         tiles = it->depths * it->strips * p->g.strip;
+  ebbk_range  seen = {0};
   ahead       next = input_ahead(&k->x, &p->g, following, parts(p->vectors, WIDE) * POINTS * parts(tiles, ROWS));
   transform_input(&to, &k->x, &p->g, it);
   for (int panel = 0; panel < p->vectors; panel += WIDE)
     for (int i = 0; i < tiles; i += BLOCK) {
       int end = least(tiles, i + BLOCK);
       multiply(k, m, v, it, panel, i, end, &next);
-      transform_output(k, it, m, panel, i, end);
+      transform_output(k, it, m, panel, i, end, &seen);
     }
+  join_range(k->y.range, &seen);
 }
 
 static void run(work *k, const float *w, char *scratch)
@@ -305,16 +323,15 @@ static void run(work *k, const float *w, char *scratch)
   }
 }
 
-void NAME(winograd_forward)(float *y, int ys, const float *x, int xs, const float *w, const float *b,
-                            const ebbk_conv *g, void *scratch)
+void NAME(winograd_forward)(ebbk_output y, ebbk_input x, const float *w, const float *b, const ebbk_conv *g, void *scratch)
 {
-  work k = {.p = plan_of(g, false), .x = {x, (size_t)xs, g->ci}, .b = b, .y = y, .ys = (size_t)ys};
+  work k = {.p = plan_of(g, false), .x = source_of(&x, g->ci, 0, g->ci), .b = b, .y = y};
   run(&k, w, scratch);
 }
 
-void NAME(winograd_grad_data)(float *dx, int dxs, const float *dy, int dys, const float *w, const ebbk_conv *g,
-                              void *scratch)
+void NAME(winograd_grad_data)(ebbk_output dx, const float *dy, int dys, const float *w, const ebbk_conv *g, void *scratch)
 {
-  work k = {.p = plan_of(g, true), .x = {dy, (size_t)dys, g->co}, .y = dx, .ys = (size_t)dxs};
+  ebbk_input from = ebbk_read(dy, dys);
+  work       k = {.p = plan_of(g, true), .x = source_of(&from, g->co, 0, g->co), .y = dx};
   run(&k, w, scratch);
 }

@@ -11,6 +11,7 @@
  * run of depths; its tiles are numbered (depth, strip, tile), so that a tap of depth is an offset. */
 #pragma once
 #include "kernels/conv_parts.h"
+#include "kernels/operand.h"
 
 enum { POINTS = 36, PATCH = 6, OUT = 4, STRIP_MOST = 12, STRIP_COLUMNS = STRIP_MOST * OUT + PATCH - OUT };
 
@@ -147,12 +148,6 @@ INLINE size_t point_floats(size_t floats)
 }
 
 /* ---- input: B^T d B of all tiles of an item ---------------------------------------------------------------------- */
-typedef struct source {
-  const float *x;        /* (n in, c) */
-  size_t       xs;
-  int          c;
-} source;
-
 /* Transformed: (point, tile, width), zeros from c on. */
 typedef struct transformed {
   float *v;
@@ -175,20 +170,21 @@ INLINE image_rows rows_of(const source *s, const grid *g, place q, int d)
 }
 
 /* Along the columns: t (6, STRIP_COLUMNS) for the columns from `left` on of one vector of channels. */
-INLINE void input_columns(vec (*t)[STRIP_COLUMNS], const image_rows *r, size_t xs, int channel, int n, int left, int columns,
-                          int in)
+INLINE void input_columns(const int how, vec (*t)[STRIP_COLUMNS], const image_rows *r, const source *s, int sample, int channel,
+                          int n, int left, int columns, int in)
 {
-  bool whole = n == VL;
+  source_map m = source_map_at(how, s, sample, channel, n);
+  bool       whole = n == VL;
   for (int i = 0; i < PATCH; i++) whole &= r->row[i] != NULL;
   for (int c = 0; c < columns; c++) {
-    size_t at = (size_t)(left + c) * xs + (size_t)channel;
+    size_t at = (size_t)(left + c) * s->xs + (size_t)channel;
     vec    d[PATCH];
     if (left + c < 0 || left + c >= in)
       for (int i = 0; i < PATCH; i++) d[i] = (vec){0};
     else if (whole)
-      for (int i = 0; i < PATCH; i++) d[i] = load(r->row[i] + at);
+      for (int i = 0; i < PATCH; i++) d[i] = source_vec(how, r->row[i] + at, VL, &m);
     else
-      for (int i = 0; i < PATCH; i++) d[i] = r->row[i] ? load_tail(r->row[i] + at, n) : (vec){0};
+      for (int i = 0; i < PATCH; i++) d[i] = r->row[i] ? source_vec(how, r->row[i] + at, n, &m) : (vec){0};
     input_line(&t[0][c], STRIP_COLUMNS, d, 1);
   }
 }
@@ -207,14 +203,24 @@ INLINE void input_tiles(float *v, const transformed *to, vec (*t)[STRIP_COLUMNS]
     }
 }
 
-NOINLINE void input_strip(float *v, const transformed *to, const source *s, const grid *g, place q, int d)
+INLINE void input_strip_of(const int how, float *v, const transformed *to, const source *s, const grid *g, place q, int d)
 {
   vec        t[PATCH][STRIP_COLUMNS];
   image_rows r = rows_of(s, g, q, d);
   int        columns = g->strip * OUT + PATCH - OUT;
   for (int c = 0; c < to->width; c += VL) {
-    input_columns(t, &r, s->xs, c, least(VL, s->c - c), q.column - g->pad[2], columns, g->in[2]);
+    input_columns(how, t, &r, s, q.sample, c, least(VL, most(0, s->c - c)), q.column - g->pad[2], columns, g->in[2]);
     input_tiles(v + c, to, t, g->strip, least(VL, to->width - c));
+  }
+}
+
+NOINLINE void input_strip(float *v, const transformed *to, const source *s, const grid *g, place q, int d)
+{
+  switch (s->how) {
+  case PLAIN: input_strip_of(PLAIN, v, to, s, g, q, d); break;
+  case FROM_STREAM: input_strip_of(FROM_STREAM, v, to, s, g, q, d); break;
+  case MAPPED: input_strip_of(MAPPED, v, to, s, g, q, d); break;
+  default: input_strip_of(FROM_STREAM | MAPPED, v, to, s, g, q, d); break;
   }
 }
 

@@ -32,8 +32,9 @@ typedef struct plan {
   int          ci, co, padded, vectors;
   int          group, channel_groups;   /* channels in a group, their number */
   int          chunks;
-  const float *x, *dy;
-  size_t       xs, dys;
+  ebbk_input   x;
+  const float *dy;
+  size_t       dys;
 } plan;
 
 /* Sums: (point, tap, ci, lanes) */
@@ -202,7 +203,7 @@ static void add_unit(const plan *p, float *partial, float *v, float *dy, int chu
   int         channel = group * p->group, channels = least(p->group, p->padded - channel), items = grid_items(&p->g);
   int         begin = (int)((int64_t)items * chunk / p->chunks), end = (int)((int64_t)items * (chunk + 1) / p->chunks);
   float      *sum = partial + (size_t)channel * sums_row(p);
-  source      x = {p->x + channel, p->xs, least(channels, p->ci - channel)};
+  source      x = source_of(&p->x, p->ci, channel, least(channels, p->ci - channel));
   transformed to = {v, input_point(p), p->group};
   for (int i = 0; i < POINTS * p->g.taps; i++)
     memset(sum + (size_t)i * (size_t)p->padded * sums_row(p), 0, sizeof *sum * (size_t)channels * sums_row(p));
@@ -242,13 +243,12 @@ static void finish(const plan *p, float *dw, const float *partials, int t, int i
   }
 }
 
-void NAME(winograd_grad_weight)(float *dw, const float *x, int xs, const float *dy, int dys, const ebbk_conv *g,
-                                void *scratch)
+void NAME(winograd_grad_weight)(float *dw, ebbk_input x, const float *dy, int dys, const ebbk_conv *g, void *scratch)
 {
   plan   p = plan_of(g);
   float *partials = scratch;
   char  *slices = (char *)scratch + partials_bytes(&p);
-  p.x = x, p.xs = (size_t)xs, p.dy = dy, p.dys = (size_t)dys;
+  p.x = x, p.dy = dy, p.dys = (size_t)dys;
 #pragma omp parallel for schedule(dynamic)
   for (int u = 0; u < p.chunks * p.channel_groups; u++) {
     float *v = (float *)(slices + (size_t)omp_get_thread_num() * slice_bytes(&p));

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "base/threads.h"
-#include "kernels/kernels.h"
+#include "layers/conv.h"
 #include "layers/layers.h"
 
 typedef struct conv {
@@ -13,9 +13,10 @@ typedef struct conv {
   const ebb_param *weight, *bias; /* in memory (K..., in, out) and (out) */
 } conv;
 
-static ebbk_conv geometry(const conv *l, ebb_shape x)
+ebbk_conv ebb_conv_geometry(const ebb_layer *layer, ebb_shape x)
 {
-  ebbk_conv g = {.n = x.n, .in = {x.d, x.h, x.w}, .ci = l->o.in, .co = l->o.out};
+  const conv *l = (const conv *)layer;
+  ebbk_conv   g = {.n = x.n, .in = {x.d, x.h, x.w}, .ci = l->o.in, .co = l->o.out};
   for (int i = 0; i < 3; i++) {
     bool spatial = i >= 3 - l->rank;
     g.kernel[i] = spatial ? l->o.kernel : 1;
@@ -30,7 +31,7 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 {
   const conv *l = (const conv *)layer;
   if (x.stream || x.rank != l->rank || x.c != l->o.in) return ebb_shape_none();
-  ebbk_conv g = geometry(l, x);
+  ebbk_conv g = ebb_conv_geometry(layer, x);
   for (int i = 0; i < 3; i++)
     if (g.in[i] + 2 * g.pad[i] < g.kernel[i]) return ebb_shape_none();
   return (ebb_shape){.rank = x.rank, .n = x.n, .d = g.out[0], .h = g.out[1], .w = g.out[2], .c = g.co};
@@ -38,28 +39,49 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 
 static size_t scratch_bytes(const ebb_layer *layer, ebb_shape x)
 {
-  ebbk_conv g = geometry((const conv *)layer, x);
+  ebbk_conv g = ebb_conv_geometry(layer, x);
   return ebbk->conv_scratch(&g, ebb_threads());
 }
 
-static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+void ebb_conv_apply(const ebb_layer *layer, ebb_run *r, ebbk_input x, ebb_shape s, ebbk_output y, void *scratch)
 {
   const conv *l = (const conv *)layer;
-  ebbk_conv   g = geometry(l, x.s);
-  ebbk->conv_forward(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_weights(r, l->weight), ebb_weights(r, l->bias),
-                     &g, scratch);
+  ebbk_conv   g = ebb_conv_geometry(layer, s);
+  ebbk->conv_forward(y, x, ebb_weights(r, l->weight), ebb_weights(r, l->bias), &g, scratch);
 }
 
 /* y[q] = b + sum_k w[k] x[q s + k - p]  gives  dw[k] = sum_q x[q s + k - p] dy[q],  db = sum_q dy[q],
  * dx[i] = sum over (q, k) with q s + k - p = i of w[k]^T dy[q]. The weight gradient comes first: dx may lie over x. */
-static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+void ebb_conv_backward(const ebb_layer *layer, ebb_run *r, ebbk_input x, ebb_shape s, ebb_view dy, ebb_view dx, void *scratch)
 {
   const conv *l = (const conv *)layer;
-  ebbk_conv   g = geometry(l, x.s);
-  ebbk->conv_grad_weight(ebb_grads(r, l->weight), ebb_reals(x), x.stride, ebb_reals(dy), dy.stride, &g, scratch);
+  ebbk_conv   g = ebb_conv_geometry(layer, s);
+  ebbk->conv_grad_weight(ebb_grads(r, l->weight), x, ebb_reals(dy), dy.stride, &g, scratch);
   if (l->bias) ebbk->column_sums(ebb_grads(r, l->bias), ebb_reals(dy), dy.stride, ebb_sites(dy.s), dy.s.c);
-  if (dx.p)
-    ebbk->conv_grad_data(ebb_reals(dx), dx.stride, ebb_reals(dy), dy.stride, ebb_weights(r, l->weight), &g, scratch);
+  if (dx.p) ebbk->conv_grad_data(ebb_output(dx), ebb_reals(dy), dy.stride, ebb_weights(r, l->weight), &g, scratch);
+}
+
+static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+{
+  ebb_conv_apply(layer, r, ebb_input(x), x.s, ebb_output(y), scratch);
+}
+
+static void update(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign, void *scratch)
+{
+  ebbk_range range = {0};
+  ebb_conv_apply(layer, r, ebb_input(x), x.s, ebb_stream_output(z, sign, &range), scratch);
+  ebb_note_range(r, layer, range.count, range.worst);
+}
+
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  ebb_conv_backward(layer, r, ebb_input(x), x.s, dy, dx, scratch);
+}
+
+static bool from_stream(const ebb_layer *layer)
+{
+  (void)layer;
+  return true;
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
@@ -74,9 +96,16 @@ const ebb_layer_ops ebb_conv_ops = {
     .shape = shape,
     .scratch = scratch_bytes,
     .forward = forward,
+    .update = update,
     .backward = backward,
+    .from_stream = from_stream,
     .make = make,
 };
+
+bool ebb_is_conv(const ebb_layer *l)
+{
+  return l->ops == &ebb_conv_ops;
+}
 
 ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o)
 {

@@ -56,6 +56,11 @@ ebb_shape ebb_layer_shape(const ebb_layer *l, ebb_shape x)
   return l->ops->shape(l, x);
 }
 
+ebb_shape ebb_shape_read(const ebb_layer *l, ebb_shape x)
+{
+  return l->ops->shape(l, ebb_from_stream(l) ? ebb_shape_real(x) : x);
+}
+
 ebb_shape ebb_shape_before(const ebb_layer *l, ebb_shape y)
 {
   return l->ops->before ? l->ops->before(l, y) : y;
@@ -73,9 +78,9 @@ ebb_keep ebb_keep_inside(const ebb_layer *inner, ebb_keep outer)
 }
 
 /* ---- calling --------------------------------------------------------------------------------------------- */
-static void *take_scratch(const ebb_layer *l, ebb_run *r, ebb_shape x)
+static void *take_scratch(const ebb_layer *l, ebb_run *r, size_t (*of)(const ebb_layer *, ebb_shape), ebb_shape x)
 {
-  size_t bytes = l->ops->scratch ? l->ops->scratch(l, x) : 0;
+  size_t bytes = of ? of(l, x) : 0;
   return bytes ? ebb_arena_high(r->arena, bytes) : NULL;
 }
 
@@ -109,34 +114,67 @@ static void forward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y)
 {
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   bool     leaf = l->ops->child == NULL;
-  void    *scratch = take_scratch(l, r, x.s);
+  void    *scratch = take_scratch(l, r, l->ops->scratch, x.s);
   if (!leaf || (y.p && !r->dry)) l->ops->forward(l, r, x, y, scratch);
   ebb_arena_high_release(r->arena, mark);
 }
 
-void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y)
+/* What a plan notes of a forward that began with the arena as `w` and `low` say. */
+static void tally_forward(const ebb_layer *l, ebb_run *r, ebb_shape x, ebb_shape y, window w, size_t low)
 {
-  if (!r->tally) {
-    forward(l, r, x, y);
-    return;
-  }
+  if (!r->tally) return;
   ebb_tally *t = &r->tally[l->id];
-  window     w = window_open(r);
-  size_t     low = r->arena->low;
-  forward(l, r, x, y);
   if (r->pass == EBB_TRAIN || t->x.rank == 0) { /* or nobody trains */
-    t->x = x.s;
-    t->y = y.s;
+    t->x = x;
+    t->y = y;
     t->kept = r->arena->low - low;
-    t->saved = l->ops->saved ? l->ops->saved(l, x.s) : 0;
+    t->saved = l->ops->saved ? l->ops->saved(l, x) : 0;
   }
   note(&t->forward_peak, window_close(r, w));
+}
+
+void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y)
+{
+  window w = {{0}};
+  size_t low = r->arena->low;
+  if (r->tally) w = window_open(r);
+  forward(l, r, x, y);
+  tally_forward(l, r, x.s, y.s, w, low);
+}
+
+void ebb_update_by_forward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign)
+{
+  ebbk_range range = {0};
+  ebb_mark   mark = ebb_arena_high_mark(r->arena);
+  ebb_view   y = ebb_scratch_view(r, ebb_shape_real(z.s));
+  ebb_forward_layer(l, r, x, y);
+  if (!r->dry && sign == EBB_PLUS)
+    ebbk->fixed_add(ebb_fixeds(z), z.stride, ebb_reals(y), y.stride, ebb_sites(y.s), y.s.c, &range);
+  else if (!r->dry) ebbk->fixed_subtract(ebb_fixeds(z), z.stride, ebb_reals(y), y.stride, ebb_sites(y.s), y.s.c);
+  ebb_note_range(r, l, range.count, range.worst);
+  ebb_arena_high_release(r->arena, mark);
+}
+
+void ebb_update_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign)
+{
+  window w = {{0}};
+  size_t low = r->arena->low;
+  if (!l->ops->update) {
+    ebb_update_by_forward(l, r, x, z, sign);
+    return;
+  }
+  if (r->tally) w = window_open(r);
+  ebb_mark mark = ebb_arena_high_mark(r->arena);
+  void    *scratch = take_scratch(l, r, l->ops->scratch, x.s);
+  if (l->ops->child || !r->dry) l->ops->update(l, r, x, z, sign, scratch);
+  ebb_arena_high_release(r->arena, mark);
+  tally_forward(l, r, x.s, ebb_shape_real(z.s), w, low);
 }
 
 /* Repeats a composite's forward so that what its backward needs is kept. */
 static void replay(const ebb_layer *l, ebb_run *r, ebb_view x)
 {
-  ebb_view y = {.s = ebb_layer_shape(l, x.s), .stride = x.stride};
+  ebb_view y = {.s = ebb_shape_read(l, x.s), .stride = x.stride};
   if (ebb_reversible(l)) y.p = x.p;
   forward(l, r, x, y);
 }
@@ -154,7 +192,7 @@ static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, eb
     r->keep = outer.keep;
     return;
   }
-  void *scratch = take_scratch(l, r, x.s);
+  void *scratch = take_scratch(l, r, l->ops->backward_scratch ? l->ops->backward_scratch : l->ops->scratch, x.s);
   if (!leaf || !r->dry) l->ops->backward(l, r, x, dy, dx, scratch);
 }
 
@@ -163,10 +201,11 @@ void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy,
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   window   w = window_open(r);
   ebb_view target = dx;
-  if (dx.p && dx.p == x.p && l->ops->dx_place == EBB_DX_FRESH) target = ebb_scratch_view(r, dx.s);
+  bool     over = dx.p && dx.p == x.p && l->ops->dx_place == EBB_DX_FRESH, add = dx.p && dx.add && !ebb_from_stream(l);
+  if (over || add) target = ebb_scratch_view(r, dx.s);
   backward(l, r, x, dy, target);
   if (target.p != dx.p && !r->dry)
-    ebbk->copy(ebb_reals(dx), dx.stride, ebb_reals(target), target.stride, ebb_sites(dx.s), dx.s.c);
+    (dx.add ? ebbk->add : ebbk->copy)(ebb_reals(dx), dx.stride, ebb_reals(target), target.stride, ebb_sites(dx.s), dx.s.c);
   ebb_arena_high_release(r->arena, mark);
   size_t inside = window_close(r, w);
   if (r->tally) note(&r->tally[l->id].backward_peak, inside);

@@ -11,6 +11,9 @@
 typedef struct ebb_layer     ebb_layer;
 typedef struct ebb_builder   ebb_builder;
 
+/* z + L(x) or z - L(x) on the stream. */
+typedef enum ebb_sign { EBB_PLUS, EBB_MINUS } ebb_sign;
+
 /* Where a layer can write its input's gradient; ebb_backward_layer sees to it. */
 typedef enum ebb_dx_place {
   EBB_DX_OVER_X,    /* may lie over x: the layer reads x before it overwrites it                              */
@@ -32,15 +35,23 @@ typedef struct ebb_layer_ops {
 
   /* Leaves: bytes alive inside one call, handed over as `scratch` (64-byte aligned); NULL: none. */
   size_t (*scratch)(const ebb_layer *l, ebb_shape x);
+  size_t (*backward_scratch)(const ebb_layer *l, ebb_shape x); /* the same of backward; NULL: as `scratch` */
   /* Leaves: bytes kept from forward to backward besides the input, a few per channel, found by ebb_saved; NULL: none. */
   size_t (*saved)(const ebb_layer *l, ebb_shape x);
 
   /* x -> y. Reversible layers work in place: y.p == x.p. A REPLAY gives the bits of the TRAIN pass. Composites may be
    * called with y.p == NULL: only what they keep is wanted. */
   void (*forward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y, void *scratch);
+  /* z += q(L(x)) or z -= q(L(x)) on the stream, the bits of forward followed by that, in fewer passes over memory; NULL: in
+   * two. */
+  void (*update)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign, void *scratch);
   /* Adds the parameters' gradients; writes dx unless dx.p is NULL. dy is not changed unless dx.p == dy.p, which leaves
    * with in_place allow, and reversible layers expect. */
   void (*backward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch);
+
+  /* Can x be a view of the stream, taken for the values it stands for, and dx (which does not lie over it then) be added
+   * to, as dx.add says? NULL: no. */
+  bool (*from_stream)(const ebb_layer *l);
 
   /* Reversible layers that change the shape (then x is dense): the shape of x for y; NULL: they do not. */
   ebb_shape (*before)(const ebb_layer *l, ebb_shape y);
@@ -54,6 +65,10 @@ typedef struct ebb_layer_ops {
 
   /* While building: takes the layer that follows into itself if it can (a norm its activation); NULL: never. */
   bool (*absorb)(ebb_layer *l, const ebb_layer *next);
+  /* While building: one layer that does the work of `l` and of `next` behind it, NULL: none. NULL: never. */
+  ebb_layer *(*fuse)(ebb_builder *b, ebb_layer *l, ebb_layer *next);
+  /* Fused layers: the i-th of those they stand for, who have the parameters; NULL after the last. */
+  const ebb_layer *(*part)(const ebb_layer *l, int i);
   /* A new layer with default options for input x: for activations by name, tests, benchmarks, the catalogue. */
   ebb_layer *(*make)(ebb_builder *b, const char *name, ebb_shape x);
 } ebb_layer_ops;
@@ -119,10 +134,18 @@ static inline void *ebb_saved(const ebb_run *r, const ebb_layer *l) { return r->
 ebb_shape ebb_layer_shape(const ebb_layer *l, ebb_shape x);
 ebb_shape ebb_shape_before(const ebb_layer *l, ebb_shape y); /* of a reversible layer's x */
 void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y);
+void ebb_update_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign);
 void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx);
 void ebb_inverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y);
 void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);
 static inline bool ebb_reversible(const ebb_layer *l) { return l->ops->inverse != NULL; }
+
+static inline bool ebb_from_stream(const ebb_layer *l) { return l->ops->from_stream && l->ops->from_stream(l); }
+
+/* Shape of the result for an x that may be on the stream where the layer reads that. */
+ebb_shape ebb_shape_read(const ebb_layer *l, ebb_shape x);
+/* z +- q(L(x)) by a forward into scratch, and a pass that adds: what `update` spares. */
+void ebb_update_by_forward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign);
 
 /* For composites: does what they keep outlive their forward? And what those inside keep, if they keep `outer`. */
 bool     ebb_keeps(const ebb_run *r);

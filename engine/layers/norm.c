@@ -4,8 +4,9 @@
  * Sources: Ioffe & Szegedy 2015 (batch), Ulyanov et al. 2016 (instance), Wu & He 2018 (group). */
 #include <math.h>
 
-#include "kernels/kernels.h"
+#include "layers/conv.h"
 #include "layers/layers.h"
+#include "layers/norm.h"
 
 typedef struct norm {
   ebb_layer        base;
@@ -35,21 +36,21 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 /* What forward saves: mean and 1/sqrt(var + eps) of every (instance, channel). */
 typedef struct statistics { ebb_real *mean, *rstd; } statistics;
 
-static size_t saved_bytes(const ebb_layer *layer, ebb_shape x)
+size_t ebb_norm_saved(const ebb_layer *layer, ebb_shape x)
 {
   groups k = grouping((const norm *)layer, x);
   return 2 * k.instances * (size_t)k.c * sizeof(ebb_real);
 }
 
-static statistics saved(const ebb_run *r, const norm *l, groups k)
+static statistics statistics_of(void *saved, groups k)
 {
-  ebb_real *p = ebb_saved(r, &l->base);
+  ebb_real *p = saved;
   return (statistics){p, p + k.instances * (size_t)k.c};
 }
 
 enum { SCALE, SHIFT, SUM_DZ, SUM_DZX, A, B, E, PARTS }; /* of the scratch, each (instances, c) */
 
-static size_t scratch_bytes(const ebb_layer *layer, ebb_shape x)
+size_t ebb_norm_scratch(const ebb_layer *layer, ebb_shape x)
 {
   groups k = grouping((const norm *)layer, x);
   return PARTS * k.instances * (size_t)k.c * sizeof(ebb_real);
@@ -90,14 +91,15 @@ static void move_running(const norm *l, ebb_run *r, const ebb_real *mean, const 
 
 static void measure(const norm *l, ebb_run *r, ebb_view x, groups k, statistics s)
 {
-  ebbk->moments(s.mean, s.rstd, ebb_reals(x), x.stride, k.instances, k.sites, k.c);
+  ebbk->moments(s.mean, s.rstd, ebb_input(x), k.instances, k.sites, k.c);
   if (l->groups == 0) move_running(l, r, s.mean, s.rstd, k.sites);
   share_in_groups(s, k, l->o.eps);
 }
 
 /* scale = gain rstd, shift = bias - mean scale:  y = act(x scale + shift). */
-static void affine(const norm *l, const ebb_run *r, groups k, statistics s, void *scratch)
+static ebbk_input affine(const norm *l, const ebb_run *r, ebb_view x, groups k, statistics s, void *scratch)
 {
+  ebbk_input      read = ebb_input(x);
   const ebb_real *gain = ebb_weights(r, l->weight), *bias = ebb_weights(r, l->bias);
   ebb_real       *scale = part(scratch, SCALE, k), *shift = part(scratch, SHIFT, k);
   for (size_t i = 0; i < k.instances; i++)
@@ -106,6 +108,10 @@ static void affine(const norm *l, const ebb_run *r, groups k, statistics s, void
       scale[at] = gain[c] * s.rstd[at];
       shift[at] = bias[c] - s.mean[at] * scale[at];
     }
+  read.scale = scale, read.shift = shift;
+  read.slope = (ebb_real)l->slope;
+  read.per_instance = l->groups != 0;
+  return read;
 }
 
 /* In evaluation, batch norm is an affine map by its running statistics; they take the saved ones' place. */
@@ -118,16 +124,32 @@ static void use_running(const norm *l, const ebb_run *r, statistics s)
   }
 }
 
-static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+ebbk_input ebb_norm_read(const ebb_layer *layer, ebb_run *r, ebb_view x, bool first, void *saved, void *scratch)
 {
   const norm *l = (const norm *)layer;
   groups      k = grouping(l, x.s);
-  statistics  s = saved(r, l, k);
-  if (r->pass == EBB_EVAL && l->groups == 0) use_running(l, r, s);
-  else if (r->pass != EBB_REPLAY) measure(l, r, x, k, s);
-  affine(l, r, k, s, scratch);
-  ebbk->affine_act(ebb_reals(y), y.stride, ebb_reals(x), x.stride, part(scratch, SCALE, k), part(scratch, SHIFT, k),
-                   (ebb_real)l->slope, k.instances, k.sites, k.c);
+  statistics  s = statistics_of(saved, k);
+  if (first && r->pass == EBB_EVAL && l->groups == 0) use_running(l, r, s);
+  else if (first && r->pass != EBB_REPLAY) measure(l, r, x, k, s);
+  return affine(l, r, x, k, s, scratch);
+}
+
+static void apply(const ebb_layer *layer, ebb_run *r, ebb_view x, ebbk_output y, void *scratch)
+{
+  groups k = grouping((const norm *)layer, x.s);
+  ebbk->affine_act(y, ebb_norm_read(layer, r, x, true, ebb_saved(r, layer), scratch), k.instances, k.sites, k.c);
+}
+
+static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
+{
+  apply(layer, r, x, ebb_output(y), scratch);
+}
+
+static void update(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign, void *scratch)
+{
+  ebbk_range range = {0};
+  apply(layer, r, x, ebb_stream_output(z, sign, &range), scratch);
+  ebb_note_range(r, layer, range.count, range.worst);
 }
 
 /* The group's sums, S1 = sum gain dz and S2 = sum gain dz (x - mean), M values in all, give
@@ -153,17 +175,15 @@ static void coefficients(const norm *l, const ebb_run *r, groups k, statistics s
 
 /* y = act(z), z = gain (x - mean) rstd + bias  gives  dz = dy act'(z), dbias = sum dz, dgain = sum dz (x - mean) rstd,
  * and dx as above, since mean and rstd are functions of x. */
-static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+void ebb_norm_backward(const ebb_layer *layer, ebb_run *r, ebbk_input read, ebb_view x, ebb_view dy, ebb_view dx, void *saved,
+                       void *scratch)
 {
   const norm *l = (const norm *)layer;
   groups      k = grouping(l, x.s);
-  statistics  s = saved(r, l, k);
-  ebb_real   *scale = part(scratch, SCALE, k), *shift = part(scratch, SHIFT, k);
+  statistics  s = statistics_of(saved, k);
   ebb_real   *dz = part(scratch, SUM_DZ, k), *dzx = part(scratch, SUM_DZX, k);
   ebb_real   *dgain = ebb_grads(r, l->weight), *dbias = ebb_grads(r, l->bias);
-  affine(l, r, k, s, scratch);
-  ebbk->affine_act_sums(dz, dzx, ebb_reals(x), x.stride, ebb_reals(dy), dy.stride, s.mean, scale, shift,
-                        (ebb_real)l->slope, k.instances, k.sites, k.c);
+  ebbk->affine_act_sums(dz, dzx, read, ebb_reals(dy), dy.stride, s.mean, k.instances, k.sites, k.c);
   for (size_t i = 0; i < k.instances; i++)
     for (int c = 0; c < k.c; c++) {
       size_t at = i * (size_t)k.c + (size_t)c;
@@ -172,9 +192,21 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
     }
   if (!dx.p) return;
   coefficients(l, r, k, s, scratch);
-  ebbk->affine_act_grad(ebb_reals(dx), dx.stride, ebb_reals(x), x.stride, ebb_reals(dy), dy.stride, part(scratch, A, k),
-                        part(scratch, B, k), part(scratch, E, k), s.mean, scale, shift, (ebb_real)l->slope,
-                        k.instances, k.sites, k.c);
+  ebbk->affine_act_grad(ebb_output(dx), read, ebb_reals(dy), dy.stride, part(scratch, A, k), part(scratch, B, k),
+                        part(scratch, E, k), s.mean, k.instances, k.sites, k.c);
+}
+
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  void      *saved = ebb_saved(r, layer);
+  ebbk_input read = ebb_norm_read(layer, r, x, false, saved, scratch);
+  ebb_norm_backward(layer, r, read, x, dy, dx, saved, scratch);
+}
+
+static bool from_stream(const ebb_layer *layer)
+{
+  (void)layer;
+  return true;
 }
 
 static ebb_layer *norm_new(ebb_builder *b, const ebb_layer_ops *ops, const char *name, ebb_norm_options o, int groups_)
@@ -205,6 +237,11 @@ static bool absorb(ebb_layer *layer, const ebb_layer *next)
   return true;
 }
 
+static ebb_layer *fuse(ebb_builder *b, ebb_layer *l, ebb_layer *next)
+{
+  return ebb_is_conv(next) ? ebb_norm_conv(b, l, next) : NULL;
+}
+
 static const ebb_norm_options usual = {.eps = 1e-5, .momentum = 0.1};
 
 static ebb_layer *make_batch(ebb_builder *b, const char *name, ebb_shape x)
@@ -232,8 +269,8 @@ static ebb_layer *make_group(ebb_builder *b, const char *name, ebb_shape x)
 #define NORM_OPS(label, text, paper, maker)                                                             \
   {                                                                                                     \
     .name = label, .formula = text, .source = paper, .in_place = true, .shape = shape,                  \
-    .scratch = scratch_bytes, .saved = saved_bytes, .forward = forward, .backward = backward, .absorb = absorb, \
-    .make = maker                                                                                       \
+    .scratch = ebb_norm_scratch, .saved = ebb_norm_saved, .forward = forward, .update = update, .backward = backward, \
+    .from_stream = from_stream, .absorb = absorb, .fuse = fuse, .make = maker                                                                                       \
   }
 
 const ebb_layer_ops ebb_batch_norm_ops = NORM_OPS(

@@ -38,38 +38,26 @@ static void to_real(const ebb_run *r, ebb_view y, ebb_view x)
   if (!r->dry) ebbk->real_from_fixed(ebb_reals(y), y.stride, ebb_fixeds(x), x.stride, ebb_sites(x.s), x.s.c);
 }
 
-static void add(const ebb_layer *l, ebb_run *r, ebb_view z, ebb_view f)
-{
-  ebbk_range range = {0};
-  if (r->dry) return;
-  ebbk->fixed_add(ebb_fixeds(z), z.stride, ebb_reals(f), f.stride, ebb_sites(f.s), f.s.c, &range);
-  ebb_note_range(r, l, range.count, range.worst);
-}
-
-static void subtract(const ebb_run *r, ebb_view z, ebb_view f)
-{
-  if (!r->dry) ebbk->fixed_subtract(ebb_fixeds(z), z.stride, ebb_reals(f), f.stride, ebb_sites(f.s), f.s.c);
-}
-
 static void add_real(const ebb_run *r, ebb_view y, ebb_view x)
 {
   if (!r->dry) ebbk->add(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_sites(x.s), x.s.c);
 }
 
 /* ---- half steps: `to` += or -= F(`from`) ------------------------------------------------------------------ */
-typedef enum direction { PLUS, MINUS } direction;
+/* Will F's input still be on the stream when its gradient is asked for? Where F reads the stream itself, it is not copied. */
+typedef enum input_life { PASSES, STANDS } input_life;
 
 /* With KEEP_ALL, F's input and what F keeps stay in the arena, for half_backward. */
-static void half_step(const coupling *l, const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, direction sign)
+static void half_step(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, ebb_sign sign, input_life life)
 {
   bool     keep = r->keep == EBB_KEEP_ALL;
   ebb_mark high = ebb_arena_high_mark(r->arena), low = ebb_arena_low_mark(r->arena);
-  ebb_view input = keep ? ebb_kept_view(r, ebb_shape_real(from.s)) : ebb_scratch_view(r, ebb_shape_real(from.s));
-  ebb_view output = ebb_scratch_view(r, ebb_shape_real(to.s));
-  to_real(r, input, from);
-  ebb_forward_layer(f, r, input, output);
-  if (sign == PLUS) add(&l->base, r, to, output);
-  else subtract(r, to, output);
+  ebb_view input = from;
+  if (!ebb_from_stream(f) || (keep && life == PASSES)) {
+    input = keep ? ebb_kept_view(r, ebb_shape_real(from.s)) : ebb_scratch_view(r, ebb_shape_real(from.s));
+    to_real(r, input, from);
+  }
+  ebb_update_layer(f, r, input, to, sign);
   ebb_arena_high_release(r->arena, high);
   if (keep) ebb_kept_push(r, input, low);
 }
@@ -78,8 +66,13 @@ static void half_step(const coupling *l, const ebb_layer *f, ebb_run *r, ebb_vie
 static void half_backward(const ebb_layer *f, ebb_run *r, ebb_view dfrom, ebb_view dto)
 {
   ebb_kept kept = ebb_kept_pop(r);
-  ebb_backward_layer(f, r, kept.view, dto, kept.view);
-  add_real(r, dfrom, kept.view);
+  if (ebb_from_stream(f)) {
+    dfrom.add = true;
+    ebb_backward_layer(f, r, kept.view, dto, dfrom);
+  } else {
+    ebb_backward_layer(f, r, kept.view, dto, kept.view);
+    add_real(r, dfrom, kept.view);
+  }
   ebb_arena_low_release(r->arena, kept.mark);
 }
 
@@ -89,8 +82,8 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
   (void)scratch, (void)x;
   const coupling *l = (const coupling *)layer;
   halves          z = split(l, y);
-  half_step(l, l->f, r, z.one, z.two, PLUS);
-  half_step(l, l->g, r, z.two, z.one, PLUS);
+  half_step(l->f, r, z.one, z.two, EBB_PLUS, PASSES);
+  half_step(l->g, r, z.two, z.one, EBB_PLUS, PASSES);
 }
 
 static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
@@ -100,8 +93,8 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   ebb_run         outer = *r;
   r->keep = EBB_KEEP_NONE;
   if (r->pass == EBB_TRAIN) r->pass = EBB_REPLAY;
-  half_step(l, l->g, r, z.two, z.one, MINUS);
-  half_step(l, l->f, r, z.one, z.two, MINUS);
+  half_step(l->g, r, z.two, z.one, EBB_MINUS, PASSES);
+  half_step(l->f, r, z.one, z.two, EBB_MINUS, PASSES);
   r->keep = outer.keep;
   r->pass = outer.pass;
 }
@@ -124,9 +117,9 @@ static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
   ebb_run         outer = *r;
   r->keep = EBB_KEEP_ALL;
   r->pass = EBB_REPLAY;
-  half_step(l, l->g, r, z.two, z.one, MINUS);
+  half_step(l->g, r, z.two, z.one, EBB_MINUS, STANDS);
   half_backward(l->g, r, dz.one, dz.two);
-  half_step(l, l->f, r, z.one, z.two, MINUS);
+  half_step(l->f, r, z.one, z.two, EBB_MINUS, STANDS);
   half_backward(l->f, r, dz.two, dz.one);
   r->keep = outer.keep;
   r->pass = outer.pass;
@@ -202,7 +195,7 @@ static void half_forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_vie
   (void)scratch, (void)x;
   const half_coupling *l = (const half_coupling *)layer;
   halves               z = sides(l, y);
-  half_step(&l->whole, l->whole.f, r, z.one, z.two, PLUS);
+  half_step(l->whole.f, r, z.one, z.two, EBB_PLUS, PASSES);
 }
 
 static void half_inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
@@ -212,7 +205,7 @@ static void half_inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   ebb_run              outer = *r;
   r->keep = EBB_KEEP_NONE;
   if (r->pass == EBB_TRAIN) r->pass = EBB_REPLAY;
-  half_step(&l->whole, l->whole.f, r, z.one, z.two, MINUS);
+  half_step(l->whole.f, r, z.one, z.two, EBB_MINUS, PASSES);
   r->keep = outer.keep;
   r->pass = outer.pass;
 }
@@ -233,7 +226,7 @@ static void half_reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_vie
   ebb_run              outer = *r;
   r->keep = EBB_KEEP_ALL;
   r->pass = EBB_REPLAY;
-  half_step(&l->whole, l->whole.f, r, z.one, z.two, MINUS);
+  half_step(l->whole.f, r, z.one, z.two, EBB_MINUS, STANDS);
   half_backward(l->whole.f, r, dz.two, dz.one);
   r->keep = outer.keep;
   r->pass = outer.pass;

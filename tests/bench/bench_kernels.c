@@ -152,11 +152,11 @@ static void bench_conv(const shape *s)
         *scratch = values(ebbk->conv_scratch(g, ebb_threads()) / sizeof(float) + 16);
   double flops = 2.0 * (double)weights * (double)out;
   timing t;
-  TIME(t, ebbk->conv_forward(to, g->co, x, g->ci, w, NULL, g, scratch));
+  TIME(t, ebbk->conv_forward(ebbk_over(to, g->co), ebbk_read(x, g->ci), w, NULL, g, scratch));
   report(s->name, "forward", flops, t, "GFLOP/s", bench.peak);
-  TIME(t, ebbk->conv_grad_data(to, g->ci, y, g->co, w, g, scratch));
+  TIME(t, ebbk->conv_grad_data(ebbk_over(to, g->ci), y, g->co, w, g, scratch));
   report(s->name, "data gradient", flops, t, "GFLOP/s", bench.peak);
-  TIME(t, ebbk->conv_grad_weight(dw, x, g->ci, y, g->co, g, scratch));
+  TIME(t, ebbk->conv_grad_weight(dw, ebbk_read(x, g->ci), y, g->co, g, scratch));
   report(s->name, "weight gradient", flops, t, "GFLOP/s", bench.peak);
   free(x), free(y), free(to), free(w), free(dw), free(scratch);
 }
@@ -199,6 +199,8 @@ static void bench_memory(const char *name, size_t rows, int c, int stride)
   float *mean = a + c, *scale = a + 2 * c, *shift = a + 3 * c, *b = a + 4 * c, *e = a + 5 * c, *s = a + 6 * c,
         *sx = a + 7 * c;
   ebbk_range range = {0};
+  ebbk_input  in = {.x = x, .stride = stride, .scale = scale, .shift = shift};
+  ebbk_output to = ebbk_over(y, stride), grad = ebbk_over(z, stride);
   timing t;
   TIME(t, ebbk->copy(y, stride, x, stride, rows, c));
   bench.copy = 2 * (double)one / t.best * 1e-9;
@@ -208,11 +210,11 @@ static void bench_memory(const char *name, size_t rows, int c, int stride)
     report(name, what, (double)(operands) * (double)one, t, "GB/s", bench.copy);                                       \
   } while (0)
   LINE("copy", 2, ebbk->copy(y, stride, x, stride, rows, c));
-  LINE("moments", 1, ebbk->moments(s, sx, x, stride, 1, rows, c));
-  LINE("affine_act", 2, ebbk->affine_act(y, stride, x, stride, scale, shift, 0, 1, rows, c));
-  LINE("affine_act_sums", 2, ebbk->affine_act_sums(s, sx, x, stride, y, stride, mean, scale, shift, 0, 1, rows, c));
+  LINE("moments", 1, ebbk->moments(s, sx, in, 1, rows, c));
+  LINE("affine_act", 2, ebbk->affine_act(to, in, 1, rows, c));
+  LINE("affine_act_sums", 2, ebbk->affine_act_sums(s, sx, in, y, stride, mean, 1, rows, c));
   LINE("affine_act_grad", 3,
-       ebbk->affine_act_grad(z, stride, x, stride, y, stride, a, b, e, mean, scale, shift, 0, 1, rows, c));
+       ebbk->affine_act_grad(grad, in, y, stride, a, b, e, mean, 1, rows, c));
   LINE("column_sums", 1, ebbk->column_sums(s, x, stride, rows, c));
   LINE("add", 3, ebbk->add(y, stride, x, stride, rows, c));
   LINE("fixed_from_real", 2, ebbk->fixed_from_real((ebb_fixed *)z, stride, x, stride, rows, c, &range));

@@ -64,6 +64,12 @@ static matrix matrix_new(size_t rows, int c, int gap)
   return m;
 }
 
+/* Matrices as operands; MAPPED: by the scale, shift and slope that are in scope. */
+#define OVER(m) ebbk_over((m).p, (m).stride)
+#define READ(m) ebbk_read((m).p, (m).stride)
+#define MAPPED(m)                                                                                                      \
+  (ebbk_input){.x = (m).p, .stride = (m).stride, .per_instance = true, .scale = scale.p, .shift = shift.p, .slope = slope}
+
 static float *at(const matrix *m, size_t r, int j)
 {
   return m->p + r * (size_t)m->stride + j;
@@ -246,14 +252,14 @@ static void compare_conv(const ebbk_table *k, const ebbk_conv *g)
   matrix dx = matrix_new(o.x.rows, o.x.c, o.x.stride - o.x.c), dx0 = matrix_copy(&dx);
   matrix dw = matrix_random(o.w.rows, o.w.c, 0), dw0 = matrix_copy(&dw);
 
-  REFERENCE->conv_forward(y0.p, y0.stride, o.x.p, o.x.stride, o.w.p, b, g, NULL);
-  EXPECT_SAME_BITS(y, what, k->conv_forward(y.p, y.stride, o.x.p, o.x.stride, o.w.p, b, g, scratch));
+  REFERENCE->conv_forward(OVER(y0), READ(o.x), o.w.p, b, g, NULL);
+  EXPECT_SAME_BITS(y, what, k->conv_forward(OVER(y), READ(o.x), o.w.p, b, g, scratch));
   expect_near(&y, &y0, 1e-5, what);
-  REFERENCE->conv_grad_data(dx0.p, dx0.stride, o.y.p, o.y.stride, o.w.p, g, NULL);
-  EXPECT_SAME_BITS(dx, what, k->conv_grad_data(dx.p, dx.stride, o.y.p, o.y.stride, o.w.p, g, scratch));
+  REFERENCE->conv_grad_data(OVER(dx0), o.y.p, o.y.stride, o.w.p, g, NULL);
+  EXPECT_SAME_BITS(dx, what, k->conv_grad_data(OVER(dx), o.y.p, o.y.stride, o.w.p, g, scratch));
   expect_near(&dx, &dx0, 1e-5, what);
-  REFERENCE->conv_grad_weight(dw0.p, o.x.p, o.x.stride, o.y.p, o.y.stride, g, NULL);
-  EXPECT_SAME_BITS(dw, what, k->conv_grad_weight(dw.p, o.x.p, o.x.stride, o.y.p, o.y.stride, g, scratch));
+  REFERENCE->conv_grad_weight(dw0.p, READ(o.x), o.y.p, o.y.stride, g, NULL);
+  EXPECT_SAME_BITS(dw, what, k->conv_grad_weight(dw.p, READ(o.x), o.y.p, o.y.stride, g, scratch));
   expect_near(&dw, &dw0, 1e-5, what);
   scratch_free(what);
   operands_free(&o);
@@ -286,6 +292,122 @@ START_TEST(conv_shapes)
 }
 END_TEST
 
+/* A convolution that maps what it reads, from the stream or not, and adds what it writes has the bits of the passes it
+ * spares: real_from_fixed, affine_act, the plain convolution, fixed_add or fixed_subtract or add. */
+static void compare_fused(const ebbk_table *k, const ebbk_conv *g, bool stream, bool mapped)
+{
+  operands    o = operands_new(g);
+  const char *what = conv_text(g);
+  void       *scratch = scratch_new(k, g, 3);
+  bool        per_instance = between(0, 1);
+  size_t      instances = per_instance ? (size_t)g->n : 1, rows = o.x.rows / instances;
+  float       slope = (float[]){0, 1, 0.1f}[between(0, 2)];
+  matrix      scale = matrix_random(instances, g->ci, 0), shift = matrix_random(instances, g->ci, 0);
+  matrix      x = matrix_copy(&o.x), a = matrix_new(o.x.rows, o.x.c, between(0, 3));
+  ebbk_range  range = {0}, range0 = {0};
+  ebb_threads_set(2);
+  if (stream) {
+    k->fixed_from_real((ebb_fixed *)x.p, x.stride, o.x.p, o.x.stride, x.rows, x.c, NULL);
+    k->real_from_fixed(o.x.p, o.x.stride, (ebb_fixed *)x.p, x.stride, x.rows, x.c);
+  }
+  ebbk_input read = {.x = x.p, .stride = x.stride, .stream = stream, .slope = slope, .per_instance = per_instance};
+  if (mapped) read.scale = scale.p, read.shift = shift.p;
+  if (mapped) k->affine_act(OVER(a), MAPPED(o.x), instances, rows, a.c);
+  else k->copy(a.p, a.stride, o.x.p, o.x.stride, a.rows, a.c);
+
+  matrix      sum = matrix_new(o.y.rows, o.y.c, between(0, 3)), y = matrix_copy(&sum);
+  matrix      z = matrix_new(o.y.rows, o.y.c, between(0, 3));
+  ebbk_output onto = {.y = z.p, .stride = z.stride, .how = EBBK_STREAM_ADD, .range = &range};
+  for (size_t r = 0; r < z.rows; r++)
+    for (int j = 0; j < z.c; j++) ((ebb_fixed *)at(&z, r, 0))[j] = between(0, 50) ? between(-1000000, 1000000) : INT32_MAX;
+  matrix z0 = matrix_copy(&z), start = matrix_copy(&z);
+  k->conv_forward(OVER(sum), READ(a), o.w.p, o.b.p, g, scratch);
+  k->conv_forward(OVER(y), read, o.w.p, o.b.p, g, scratch);
+  ck_assert_msg(same_bits(&y, &sum), "%s: reading%s%s changes the bits", what, stream ? " the stream" : "", mapped ? " mapped" : "");
+  k->fixed_add((ebb_fixed *)z0.p, z0.stride, sum.p, sum.stride, z0.rows, z0.c, &range0);
+  k->conv_forward(onto, read, o.w.p, o.b.p, g, scratch);
+  ck_assert_msg(same_bits(&z, &z0), "%s: another sum on the stream", what);
+  ck_assert(range.count == range0.count && range.worst == range0.worst);
+  onto.how = EBBK_STREAM_SUBTRACT;
+  k->conv_forward(onto, read, o.w.p, o.b.p, g, scratch);
+  ck_assert_msg(same_bits(&z, &start), "%s: subtracting does not undo adding", what);
+
+  matrix dw = matrix_random(o.w.rows, o.w.c, 0), dw0 = matrix_copy(&dw);
+  k->conv_grad_weight(dw0.p, READ(a), o.y.p, o.y.stride, g, scratch);
+  k->conv_grad_weight(dw.p, read, o.y.p, o.y.stride, g, scratch);
+  ck_assert_msg(same_bits(&dw, &dw0), "%s: the weight gradient has other bits", what);
+
+  matrix dx = matrix_random(o.x.rows, o.x.c, between(0, 3)), dx0 = matrix_copy(&dx), da = matrix_new(o.x.rows, o.x.c, 0);
+  k->conv_grad_data(OVER(da), o.y.p, o.y.stride, o.w.p, g, scratch);
+  k->add(dx0.p, dx0.stride, da.p, da.stride, da.rows, da.c);
+  k->conv_grad_data((ebbk_output){.y = dx.p, .stride = dx.stride, .how = EBBK_ADD}, o.y.p, o.y.stride, o.w.p, g, scratch);
+  if (k != REFERENCE) ck_assert_msg(same_bits(&dx, &dx0), "%s: adding dx has other bits", what);
+  expect_near(&dx, &dx0, 1e-5, what);
+  scratch_free(what);
+  operands_free(&o);
+  matrix_free(&scale), matrix_free(&shift), matrix_free(&x), matrix_free(&a), matrix_free(&y), matrix_free(&sum);
+  matrix_free(&z), matrix_free(&z0), matrix_free(&start), matrix_free(&dw), matrix_free(&dw0), matrix_free(&da);
+}
+
+START_TEST(conv_fused)
+{
+  for (int i = 0; i < 60; i++) {
+    ebbk_conv g = random_conv();
+    compare_fused(tables[_i], &g, between(0, 1), between(0, 1));
+    g.algorithm = EBBK_DIRECT;
+    compare_fused(tables[_i], &g, between(0, 1), between(0, 1));
+  }
+  ebbk_conv wide = conv(2, 0, 14, 17, 33, 20, 3, 1, 1);
+  for (int i = 0; i < 4; i++) compare_fused(tables[_i], &wide, i & 1, i & 2);
+}
+END_TEST
+
+/* The same of the passes of a norm. */
+START_TEST(affine_act_fused)
+{
+  const ebbk_table *k = tables[_i];
+  for (int i = 0; i < 25; i++) {
+    size_t instances = (size_t)between(1, 4), rows = (size_t)between(1, 300);
+    int    c = channels();
+    float  slope = 0.1f;
+    matrix real = matrix_random(instances * rows, c, between(0, 5)), x = matrix_copy(&real);
+    matrix dy = matrix_random(real.rows, c, between(0, 5)), dx = matrix_random(real.rows, c, between(0, 5));
+    matrix scale = matrix_random(instances, c, 0), shift = matrix_random(instances, c, 0), mean = matrix_random(instances, c, 0);
+    matrix s = matrix_new(instances, c, 0), s0 = matrix_copy(&s), t = matrix_copy(&s), t0 = matrix_copy(&s);
+    matrix z = matrix_new(real.rows, c, 0), z0, y = matrix_new(real.rows, c, 0), dx0 = matrix_copy(&dx);
+    ebb_threads_set(2);
+    k->fixed_from_real((ebb_fixed *)x.p, x.stride, real.p, real.stride, x.rows, c, NULL);
+    k->real_from_fixed(real.p, real.stride, (ebb_fixed *)x.p, x.stride, x.rows, c);
+    ebbk_input read = MAPPED(x);
+    read.stream = true;
+    k->moments(s.p, t.p, read, instances, rows, c);
+    k->moments(s0.p, t0.p, READ(real), instances, rows, c);
+    ck_assert_msg(same_bits(&s, &s0) && same_bits(&t, &t0), "moments of the stream");
+    k->affine_act_sums(s.p, t.p, read, dy.p, dy.stride, mean.p, instances, rows, c);
+    k->affine_act_sums(s0.p, t0.p, MAPPED(real), dy.p, dy.stride, mean.p, instances, rows, c);
+    ck_assert_msg(same_bits(&s, &s0) && same_bits(&t, &t0), "affine_act_sums of the stream");
+
+    for (size_t r = 0; r < z.rows; r++)
+      for (int j = 0; j < c; j++) ((ebb_fixed *)at(&z, r, 0))[j] = between(-1000000, 1000000);
+    z0 = matrix_copy(&z);
+    ebbk_output onto = {.y = z.p, .stride = z.stride, .how = EBBK_STREAM_ADD};
+    k->affine_act(OVER(y), MAPPED(real), instances, rows, c);
+    k->fixed_add((ebb_fixed *)z0.p, z0.stride, y.p, y.stride, z0.rows, c, NULL);
+    k->affine_act(onto, read, instances, rows, c);
+    ck_assert_msg(same_bits(&z, &z0), "affine_act onto the stream");
+
+    k->affine_act_grad(OVER(y), MAPPED(real), dy.p, dy.stride, scale.p, shift.p, mean.p, mean.p, instances, rows, c);
+    k->add(dx0.p, dx0.stride, y.p, y.stride, dx0.rows, c);
+    k->affine_act_grad((ebbk_output){.y = dx.p, .stride = dx.stride, .how = EBBK_ADD}, read, dy.p, dy.stride, scale.p,
+                       shift.p, mean.p, mean.p, instances, rows, c);
+    ck_assert_msg(same_bits(&dx, &dx0), "affine_act_grad that adds");
+    matrix_free(&real), matrix_free(&x), matrix_free(&dy), matrix_free(&dx), matrix_free(&scale), matrix_free(&shift);
+    matrix_free(&mean), matrix_free(&s), matrix_free(&s0), matrix_free(&t), matrix_free(&t0), matrix_free(&z);
+    matrix_free(&z0), matrix_free(&y), matrix_free(&dx0);
+  }
+}
+END_TEST
+
 static double dot(const matrix *a, const matrix *b)
 {
   double sum = 0;
@@ -305,9 +427,9 @@ START_TEST(conv_adjoint)
     matrix y = matrix_new(o.y.rows, o.y.c, 0), dx = matrix_new(o.x.rows, o.x.c, 0), dw = matrix_new(o.w.rows, o.w.c, 0);
     ebb_threads_set(2);
     memset(dw.p, 0, dw.rows * (size_t)dw.c * sizeof *dw.p);
-    k->conv_forward(y.p, y.stride, o.x.p, o.x.stride, o.w.p, NULL, &g, scratch);
-    k->conv_grad_data(dx.p, dx.stride, o.y.p, o.y.stride, o.w.p, &g, scratch);
-    k->conv_grad_weight(dw.p, o.x.p, o.x.stride, o.y.p, o.y.stride, &g, scratch);
+    k->conv_forward(OVER(y), READ(o.x), o.w.p, NULL, &g, scratch);
+    k->conv_grad_data(OVER(dx), o.y.p, o.y.stride, o.w.p, &g, scratch);
+    k->conv_grad_weight(dw.p, READ(o.x), o.y.p, o.y.stride, &g, scratch);
     double a = dot(&y, &o.y), b = dot(&dx, &o.x), c = dot(&dw, &o.w);
     double size = sqrt(dot(&y, &y) * dot(&o.y, &o.y)) + 1e-30;
     ck_assert_msg(fabs(a - b) < 1e-5 * size, "%s: <Ax,y> %g, <x,A'y> %g", conv_text(&g), a, b);
@@ -372,9 +494,9 @@ START_TEST(moments)
       for (int j = 0; j < x.c; j++) *at(&x, r, j) += (float)(mean * (j + 1));
     matrix m = matrix_new(instances, x.c, 0), v = matrix_new(instances, x.c, 0), m0 = matrix_copy(&m),
            v0 = matrix_copy(&v);
-    REFERENCE->moments(m0.p, v0.p, x.p, x.stride, instances, rows, x.c);
-    EXPECT_SAME_BITS(m, "mean", tables[_i]->moments(m.p, v.p, x.p, x.stride, instances, rows, x.c));
-    EXPECT_SAME_BITS(v, "variance", tables[_i]->moments(m.p, v.p, x.p, x.stride, instances, rows, x.c));
+    REFERENCE->moments(m0.p, v0.p, READ(x), instances, rows, x.c);
+    EXPECT_SAME_BITS(m, "mean", tables[_i]->moments(m.p, v.p, READ(x), instances, rows, x.c));
+    EXPECT_SAME_BITS(v, "variance", tables[_i]->moments(m.p, v.p, READ(x), instances, rows, x.c));
     expect_near(&m, &m0, 1e-6, "mean");
     expect_near(&v, &v0, 2e-6, "variance");
     matrix_free(&x);
@@ -410,32 +532,27 @@ START_TEST(affine_act)
     avoid_corner(&dy, &x, &scale, &shift, rows);
     memcpy(there.raw, dy.raw, dy.size * sizeof *dy.raw);
 
-    REFERENCE->affine_act(y0.p, y0.stride, x.p, x.stride, scale.p, shift.p, slope, instances, rows, c);
+    REFERENCE->affine_act(OVER(y0), MAPPED(x), instances, rows, c);
     EXPECT_SAME_BITS(y, "affine_act",
-                     k->affine_act(y.p, y.stride, x.p, x.stride, scale.p, shift.p, slope, instances, rows, c));
-    k->affine_act(here.p, here.stride, here.p, here.stride, scale.p, shift.p, slope, instances, rows, c);
+                     k->affine_act(OVER(y), MAPPED(x), instances, rows, c));
+    k->affine_act(OVER(here), MAPPED(here), instances, rows, c);
     for (size_t r = 0; r < y.rows; r++)
       ck_assert(memcmp(at(&y, r, 0), at(&here, r, 0), (size_t)c * sizeof(float)) == 0);
     expect_near(&y, &y0, 1e-6, "affine_act");
 
-    REFERENCE->affine_act_sums(s0.p, sx0.p, x.p, x.stride, dy.p, dy.stride, mean.p, scale.p, shift.p, slope, instances,
+    REFERENCE->affine_act_sums(s0.p, sx0.p, MAPPED(x), dy.p, dy.stride, mean.p, instances,
                                rows, c);
     EXPECT_SAME_BITS(s, "sum of dz",
-                     k->affine_act_sums(s.p, sx.p, x.p, x.stride, dy.p, dy.stride, mean.p, scale.p, shift.p, slope,
-                                        instances, rows, c));
+                     k->affine_act_sums(s.p, sx.p, MAPPED(x), dy.p, dy.stride, mean.p, instances, rows, c));
     EXPECT_SAME_BITS(sx, "sum of dz x",
-                     k->affine_act_sums(s.p, sx.p, x.p, x.stride, dy.p, dy.stride, mean.p, scale.p, shift.p, slope,
-                                        instances, rows, c));
+                     k->affine_act_sums(s.p, sx.p, MAPPED(x), dy.p, dy.stride, mean.p, instances, rows, c));
     expect_near(&s, &s0, 2e-5, "sum of dz");
     expect_near(&sx, &sx0, 2e-5, "sum of dz x");
 
-    REFERENCE->affine_act_grad(dx0.p, dx0.stride, x.p, x.stride, dy.p, dy.stride, a.p, b.p, e.p, mean.p, scale.p,
-                               shift.p, slope, instances, rows, c);
+    REFERENCE->affine_act_grad(OVER(dx0), MAPPED(x), dy.p, dy.stride, a.p, b.p, e.p, mean.p, instances, rows, c);
     EXPECT_SAME_BITS(dx, "affine_act_grad",
-                     k->affine_act_grad(dx.p, dx.stride, x.p, x.stride, dy.p, dy.stride, a.p, b.p, e.p, mean.p, scale.p,
-                                        shift.p, slope, instances, rows, c));
-    k->affine_act_grad(there.p, there.stride, x.p, x.stride, there.p, there.stride, a.p, b.p, e.p, mean.p, scale.p,
-                       shift.p, slope, instances, rows, c);
+                     k->affine_act_grad(OVER(dx), MAPPED(x), dy.p, dy.stride, a.p, b.p, e.p, mean.p, instances, rows, c));
+    k->affine_act_grad(OVER(there), MAPPED(x), there.p, there.stride, a.p, b.p, e.p, mean.p, instances, rows, c);
     for (size_t r = 0; r < dx.rows; r++)
       ck_assert(memcmp(at(&dx, r, 0), at(&there, r, 0), (size_t)c * sizeof(float)) == 0);
     expect_near(&dx, &dx0, 1e-6, "affine_act_grad");
@@ -996,6 +1113,8 @@ int main(void)
   int n = (int)table_count;
   tcase_add_loop_test(fast, conv_random, 1, n);
   tcase_add_loop_test(fast, conv_shapes, 1, n);
+  tcase_add_loop_test(all, conv_fused, 0, n);
+  tcase_add_loop_test(all, affine_act_fused, 0, n);
   tcase_add_loop_test(all, conv_adjoint, 0, n);
   tcase_add_loop_test(fast, gemm, 1, n);
   tcase_add_loop_test(fast, column_sums, 1, n);
