@@ -245,6 +245,9 @@ typedef struct ebbk_table {
 /* The table in use: the reference until ebbk_start has chosen. */
 extern const ebbk_table *ebbk;
 
+/* c (m, n) += factor a (m, k) b (k, n) in double, for the small matrices that parameters make; the same for every table. */
+void ebbk_gemm_add(double *c, int cs, const double *a, int as, const double *b, int bs, int m, int n, int k, double factor);
+
 /* Chooses the fastest table this processor runs, or the one that EBB_ISA names (EBB_CONFIG if it does not exist or
  * the processor has not got it; the message lists what there is). The double build always has the reference. */
 ebb_status ebbk_start(void);

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
+
 /* ---- small matrices ------------------------------------------------------------------------------------------------ */
 static size_t square(int n)
 {
@@ -19,13 +21,7 @@ static void identity(double *m, int n)
 /* c += a b */
 static void add_product(double *c, const double *a, const double *b, int n)
 {
-  for (int i = 0; i < n; i++)
-    for (int k = 0; k < n; k++) {
-      double        f = a[i * n + k];
-      const double *from = b + (size_t)k * (size_t)n;
-      double       *to = c + (size_t)i * (size_t)n;
-      for (int j = 0; j < n; j++) to[j] += f * from[j];
-    }
+  ebbk_gemm_add(c, n, a, n, b, n, n, n, n, 1);
 }
 
 static void product(double *c, const double *a, const double *b, int n)
@@ -53,22 +49,68 @@ static void skew_gradient(double *dw, const double *d, int n)
   skew(dw, d, n);
 }
 
-/* b = a^-1 b by elimination without exchanges, which needs none for a = I + skew: its symmetric part is I, and so is
- * that of every Schur complement at least. a is overwritten. */
+/* ---- elimination in panels, most of it matrix products ------------------------------------------------------------ */
+enum { PANEL = 32 };
+
+/* to (count) -= f from */
+static void subtract_row(double *to, const double *from, double f, int count)
+{
+  for (int j = 0; j < count; j++) to[j] -= f * from[j];
+}
+
+/* The panel's columns, from its first row down. If `sign` is given, sign_k is taken off pivot k, the sign that makes it
+ * larger, but off the last. */
+static void eliminate_columns(double *a, double *sign, int n, int first, int end)
+{
+  for (int k = first; k < end; k++) {
+    double *row = a + (size_t)k * (size_t)n;
+    if (sign) {
+      bool last = k == n - 1;
+      sign[k] = (row[k] < 0) != last ? 1 : -1;
+      if (!last) row[k] -= sign[k];
+    }
+    for (int i = k + 1; i < n; i++) {
+      double *to = a + (size_t)i * (size_t)n;
+      to[k] /= row[k];
+      subtract_row(to + k + 1, row + k + 1, to[k], end - k - 1);
+    }
+  }
+}
+
+/* a = L U in place, L with ones on its diagonal, without exchanges; b = L^-1 b if it is given. */
+static void eliminate(double *a, double *b, double *sign, int n)
+{
+  size_t w = (size_t)n;
+  for (int k = 0; k < n; k += PANEL) {
+    int     end = k + PANEL < n ? k + PANEL : n, rest = n - end;
+    double *panel = a + (size_t)end * w + k;
+    eliminate_columns(a, sign, n, k, end);
+    for (int i = k + 1; i < end; i++)
+      for (int p = k; p < i; p++) {
+        double f = a[(size_t)i * w + (size_t)p];
+        subtract_row(a + (size_t)i * w + end, a + (size_t)p * w + end, f, rest);
+        if (b) subtract_row(b + (size_t)i * w, b + (size_t)p * w, f, n);
+      }
+    ebbk_gemm_add(a + (size_t)end * w + end, n, panel, n, a + (size_t)k * w + end, n, rest, rest, end - k, -1);
+    if (b) ebbk_gemm_add(b + (size_t)end * w, n, panel, n, b + (size_t)k * w, n, rest, n, end - k, -1);
+  }
+}
+
+/* b = a^-1 b. No exchanges are needed for a = I + skew: its symmetric part is I, and so is that of every Schur complement
+ * at least. a is overwritten. */
 static void solve(double *b, double *a, int n)
 {
-  for (int k = 0; k < n; k++)
-    for (int i = k + 1; i < n; i++) {
-      double f = a[i * n + k] / a[k * n + k];
-      for (int j = k; j < n; j++) a[i * n + j] -= f * a[k * n + j];
-      for (int j = 0; j < n; j++) b[i * n + j] -= f * b[k * n + j];
+  size_t w = (size_t)n;
+  eliminate(a, b, NULL, n);
+  for (int k = (n - 1) / PANEL * PANEL; k >= 0; k -= PANEL) {
+    int end = k + PANEL < n ? k + PANEL : n;
+    ebbk_gemm_add(b + (size_t)k * w, n, a + (size_t)k * w + end, n, b + (size_t)end * w, n, end - k, n, n - end, -1);
+    for (int i = end - 1; i >= k; i--) {
+      double *row = b + (size_t)i * w;
+      for (int p = i + 1; p < end; p++) subtract_row(row, b + (size_t)p * w, a[(size_t)i * w + (size_t)p], n);
+      for (int j = 0; j < n; j++) row[j] /= a[(size_t)i * w + (size_t)i];
     }
-  for (int i = n - 1; i >= 0; i--)
-    for (int j = 0; j < n; j++) {
-      double v = b[i * n + j];
-      for (int k = i + 1; k < n; k++) v -= a[i * n + k] * b[k * n + j];
-      b[i * n + j] = v / a[i * n + i];
-    }
+  }
 }
 
 /* ---- Cayley -------------------------------------------------------------------------------------------------------- */
@@ -266,30 +308,19 @@ void ebb_orthogonal_gradient(double *dw, ebb_orthogonal kind, const double *dm, 
 }
 
 /* ---- reflections --------------------------------------------------------------------------------------------------- */
-/* Column i below the diagonal, x, goes to -sign(x_i) |x| e_i by v = x + sign(x_i) |x| e_i, whose first entry is its largest.
- * |x| = 1 up to rounding, as the columns before are unit vectors. */
-static void reflection(double *a, double *beta, double *m, int i, int n)
-{
-  double norm = 0;
-  for (int r = i; r < n; r++) norm += m[r * n + i] * m[r * n + i];
-  double pivot = m[i * n + i] + copysign(sqrt(norm), m[i * n + i]), vv = 1;
-  for (int j = i + 1; j < n; j++) {
-    a[j] = pivot != 0 ? m[j * n + i] / pivot : 0;
-    vv += a[j] * a[j];
-  }
-  *beta = 2 / vv;
-  for (int c = i; c < n; c++) {
-    double s = m[i * n + c];
-    for (int j = i + 1; j < n; j++) s += a[j] * m[j * n + c];
-    m[i * n + c] -= *beta * s;
-    for (int j = i + 1; j < n; j++) m[j * n + c] -= *beta * a[j] * s;
-  }
-}
-
+/* Where M is orthogonal, what remains of it behind a reflection is what elimination leaves of M - S, S being the signs that
+ * the reflections leave on the diagonal: with v = (M e_k - s e_k) / (m_kk - s), beta (v^T M)_j = m_kj. So v is column k of
+ * L. Source: Ballard et al. 2014, "Reconstructing Householder vectors from tall-skinny QR", section 3. */
 void ebb_orthogonal_reflections(double *a, double *beta, double *sign, double *m, int n)
 {
+  eliminate(m, NULL, sign, n);
   memset(a, 0, square(n) * sizeof *a);
-  for (int i = 0; i < n - 1; i++) reflection(a + (size_t)i * (size_t)n, &beta[i], m, i, n);
-  beta[n - 1] = 0;
-  for (int i = 0; i < n; i++) sign[i] = m[i * n + i] < 0 ? -1 : 1;
+  for (int i = 0; i < n; i++) {
+    double vv = 1;
+    for (int j = i + 1; j < n; j++) {
+      a[i * n + j] = m[j * n + i];
+      vv += a[i * n + j] * a[i * n + j];
+    }
+    beta[i] = i < n - 1 ? 2 / vv : 0;
+  }
 }
