@@ -4,20 +4,9 @@
 #include "kernels/fixed.h"
 #include "kernels/lines.h"
 
-enum { MOST_CHANNELS = 1024, CHUNKS = 16, ROWS_LEAST = 64 };
+enum { MOST_CHANNELS = 1024, CHUNKS = 16, ROWS_LEAST = 64, SUMS = 4 };
 
-/* ---- one block -------------------------------------------------------------------------------------------------- */
-/* sum over first <= j < k of a_j x_j, in an order of its own. */
-INLINE vec weighted_sum(const veci *x, const float *a, int first, int k)
-{
-  vec s[4] = {{0}};
-  int j = first;
-  for (; j + 4 <= k; j += 4)
-    for (int u = 0; u < 4; u++) s[u] += a[j + u] * from_int(x[j + u]);
-  for (; j < k; j++) s[0] += a[j] * from_int(x[j]);
-  return (s[0] + s[1]) + (s[2] + s[3]);
-}
-
+/* ---- one reflection ----------------------------------------------------------------------------------------------- */
 /* x += q(v) or x -= q(v); *bad: lanes that left the range, if `check` asks. */
 INLINE veci shear(veci x, vec v, bool minus, bool check, veci *bad)
 {
@@ -28,30 +17,101 @@ INLINE veci shear(veci x, vec v, bool minus, bool check, veci *bad)
   return sum;
 }
 
-INLINE void reflect(veci *x, const float *a, float beta, int i, int k, bool check, veci *bad)
+/* The weighted sum of reflection i, sum over j > i of a_j x_j, in an order that can be had on the way to it from either
+ * side: SUMS sums, of j = k - 1, k - 1 - SUMS .. down to i + 2, of k - 2 .. and so on; these in pairs; then j = i + 1. */
+typedef struct sums { vec of[SUMS], last; } sums;
+
+INLINE vec total(const sums *s)
 {
-  x[i] = shear(x[i], weighted_sum(x, a, i + 1, k), false, check, bad);
-  vec t = beta * from_int(x[i]);
-  for (int j = i + 1; j < k; j++) x[j] = shear(x[j], a[j] * t, true, check, bad);
-  x[i] = (veci)(0 - (vecu)x[i]);
-  x[i] = shear(x[i], weighted_sum(x, a, i + 1, k), true, check, bad);
+  return ((s->of[0] + s->of[1]) + (s->of[2] + s->of[3])) + s->last;
 }
 
+/* Adds a v to sum number `which`, a variable, of registers. */
+INLINE void add_to(sums *s, int which, float a, vec v)
+{
+  UNROLL
+  for (int u = 0; u < SUMS; u++)
+    if (u == which) s->of[u] = multiply_add(broadcast(a), v, s->of[u]);
+}
+
+INLINE vec last_of(float a, vec v)
+{
+  return settled(a * v);
+}
+
+static vec weighted_sum(const veci *x, const float *a, int i, int k)
+{
+  sums s = {{{0}}, {0}};
+  for (int j = k - 1; j > i + 1; j--) add_to(&s, (k - 1 - j) % SUMS, a[j], from_int(x[j]));
+  s.last = last_of(a[i + 1], from_int(x[i + 1]));
+  return total(&s);
+}
+
+/* x_j -= q(a_j t), returned as a real */
+INLINE vec shear_one(veci *x, float a, vec t, bool check, veci *bad)
+{
+  *x = shear(*x, a * t, true, check, bad);
+  return from_int(*x);
+}
+
+/* H_i, whose first weighted sum is `first`; returns that of the reflection that follows, of row `b`: i + 1 if `up`, else
+ * i - 1. One pass over x, which serves three sums. */
+INLINE vec reflect(veci *x, const float *a, float beta, int i, int k, vec first, const float *b, const bool up, const bool check,
+                   veci *bad)
+{
+  sums own = {{{0}}, {0}}, next = {{{0}}, {0}};
+  int  j = k - 1, end = i + 3;
+  x[i] = shear(x[i], first, false, check, bad);
+  vec t = beta * from_int(x[i]);
+  for (; j - SUMS + 1 >= end; j -= SUMS) {
+    UNROLL
+    for (int u = 0; u < SUMS; u++) {
+      vec v = shear_one(&x[j - u], a[j - u], t, check, bad);
+      own.of[u] = multiply_add(broadcast(a[j - u]), v, own.of[u]);
+      next.of[u] = multiply_add(broadcast(b[j - u]), v, next.of[u]);
+    }
+  }
+  for (int u = 0; j >= end; j--, u++) {
+    vec v = shear_one(&x[j], a[j], t, check, bad);
+    add_to(&own, u, a[j], v);
+    add_to(&next, u, b[j], v);
+  }
+  if (i + 2 < k) {
+    vec v = shear_one(&x[i + 2], a[i + 2], t, check, bad);
+    add_to(&own, (k - 3 - i) % SUMS, a[i + 2], v);
+    if (up) next.last = last_of(b[i + 2], v);
+    else add_to(&next, (k - 3 - i) % SUMS, b[i + 2], v);
+  }
+  vec v = shear_one(&x[i + 1], a[i + 1], t, check, bad);
+  own.last = last_of(a[i + 1], v);
+  if (!up) add_to(&next, (k - 2 - i) % SUMS, b[i + 1], v);
+  x[i] = (veci)(0 - (vecu)x[i]);
+  x[i] = shear(x[i], total(&own), true, check, bad);
+  if (!up) next.last = last_of(b[i], from_int(x[i]));
+  return total(&next);
+}
+
+/* ---- one group of one block ----------------------------------------------------------------------------------------- */
 INLINE void signs(veci *x, const float *sign, int k)
 {
   for (int j = 0; j < k; j++)
     if (sign[j] < 0) x[j] = (veci)(0 - (vecu)x[j]);
 }
 
-INLINE void mix_group(veci *x, const ebbk_mixing *g, int group, bool undo, bool check, veci *bad)
+/* The rows of a are walked up or down; the last has no next one, and takes itself for it. */
+INLINE void mix_group(veci *x, const ebbk_mixing *g, int group, const int k, const bool undo, const bool check, veci *bad)
 {
-  int          k = g->k;
   size_t       at = ebbk_matrix_of(g, group) * (size_t)k;
   const float *a = g->a + at * (size_t)k, *beta = g->beta + at, *sign = g->sign + at;
   if (!undo) signs(x, sign, k);
-  for (int step = 0; step < k - 1; step++) {
-    int i = undo ? step : k - 2 - step;
-    reflect(x, a + (size_t)i * (size_t)k, beta[i], i, k, check, bad);
+  if (k > 1) {
+    int i = undo ? 0 : k - 2;
+    vec first = weighted_sum(x, a + (size_t)i * (size_t)k, i, k);
+    for (int step = 0; step < k - 1; step++, i += undo ? 1 : -1) {
+      const float *row = a + (size_t)i * (size_t)k;
+      const float *next = step == k - 2 ? row : undo ? row + k : row - k;
+      first = reflect(x, row, beta[i], i, k, first, next, undo, check, bad);
+    }
   }
   if (undo) signs(x, sign, k);
 }
@@ -59,12 +119,14 @@ INLINE void mix_group(veci *x, const ebbk_mixing *g, int group, bool undo, bool 
 NOINLINE void mix_unchecked(veci *x, const ebbk_mixing *g, int group, bool undo)
 {
   veci bad;
-  mix_group(x, g, group, undo, false, &bad);
+  if (undo) mix_group(x, g, group, g->k, true, false, &bad);
+  else mix_group(x, g, group, g->k, false, false, &bad);
 }
 
 NOINLINE void mix_checked(veci *x, const ebbk_mixing *g, int group, bool undo, veci *bad)
 {
-  mix_group(x, g, group, undo, true, bad);
+  if (undo) mix_group(x, g, group, g->k, true, true, bad);
+  else mix_group(x, g, group, g->k, false, true, bad);
 }
 
 /* No value on the way is larger than |x| sqrt(k): what H_i's first shear makes is (v^T x), and |v|^2 <= k. Where that is
@@ -95,20 +157,38 @@ static void mix_block(veci *x, const ebbk_mixing *g, int group, bool undo, int l
 }
 
 /* ---- all rows ----------------------------------------------------------------------------------------------------- */
-INLINE void gather(veci *x, const int32_t *p, int stride, int k, int lanes)
+/* VL rows of `channels` channels, as vectors of one channel each, and back. What lies behind the channels of the last square
+ * is nobody's; lanes without a row are zeros. */
+static void gather(veci *x, const int32_t *p, int stride, int channels, int lanes)
 {
-  int32_t *to = (int32_t *)x;
-  for (int i = 0; i < lanes; i++)
-    for (int j = 0; j < k; j++) to[j * VL + i] = p[(size_t)i * (size_t)stride + (size_t)j];
-  for (int i = lanes; i < VL; i++)
-    for (int j = 0; j < k; j++) to[j * VL + i] = 0;
+  for (int j = 0; j < channels; j += VL) {
+    int n = channels - j < VL ? channels - j : VL;
+    for (int i = 0; i < VL; i++) x[j + i] = i < lanes ? load_tail_int(p + (size_t)i * (size_t)stride + j, n) : (veci){0};
+    transpose(x + j);
+  }
 }
 
-INLINE void scatter(int32_t *p, int stride, const veci *x, int k, int lanes)
+static void scatter(int32_t *p, int stride, veci *x, int channels, int lanes)
 {
-  const int32_t *from = (const int32_t *)x;
-  for (int i = 0; i < lanes; i++)
-    for (int j = 0; j < k; j++) p[(size_t)i * (size_t)stride + (size_t)j] = from[j * VL + i];
+  for (int j = 0; j < channels; j += VL) {
+    int n = channels - j < VL ? channels - j : VL;
+    transpose(x + j);
+    for (int i = 0; i < lanes; i++) store_tail_int(p + (size_t)i * (size_t)stride + j, x[j + i], n);
+  }
+}
+
+/* As many groups at a time as a block has room for. */
+static void mix_lanes(int32_t *x, int xs, const ebbk_mixing *g, int lanes, bool undo, ebbk_range *seen)
+{
+  veci block[MOST_CHANNELS + VL];
+  int  room = MOST_CHANNELS / g->k;
+  for (int first = 0; first < g->groups; first += room) {
+    int      count = g->groups - first < room ? g->groups - first : room;
+    int32_t *p = x + (size_t)first * (size_t)g->k;
+    gather(block, p, xs, count * g->k, lanes);
+    for (int i = 0; i < count; i++) mix_block(block + i * g->k, g, first + i, undo, lanes, seen);
+    scatter(p, xs, block, count * g->k, lanes);
+  }
 }
 
 static void mix_rows(int32_t *x, int xs, const ebbk_mixing *g, size_t rows, bool undo, ebbk_range *range)
@@ -119,16 +199,10 @@ static void mix_rows(int32_t *x, int xs, const ebbk_mixing *g, size_t rows, bool
   EBB_ASSERT(g->k <= MOST_CHANNELS, "mixing of %d channels, at most %d", g->k, MOST_CHANNELS);
 #pragma omp parallel for schedule(static) if (blocks > 4) reduction(+ : count) reduction(max : worst)
   for (ptrdiff_t b = 0; b < blocks; b++) {
-    veci       block[MOST_CHANNELS];
     ebbk_range seen = {0};
     size_t     first = (size_t)b * VL;
     int        lanes = rows - first < VL ? (int)(rows - first) : VL;
-    for (int group = 0; group < g->groups; group++) {
-      int32_t *p = x + first * (size_t)xs + (size_t)group * (size_t)g->k;
-      gather(block, p, xs, g->k, lanes);
-      mix_block(block, g, group, undo, lanes, &seen);
-      scatter(p, xs, block, g->k, lanes);
-    }
+    mix_lanes(x + first * (size_t)xs, xs, g, lanes, undo, &seen);
     count += seen.count;
     worst = seen.worst > worst ? seen.worst : worst;
   }
@@ -189,20 +263,31 @@ static void grad_matrix(float *dm, const float *dy, int dys, const int32_t *x, i
     }
 }
 
-/* d (k) = M^T d */
-INLINE void transpose_product(float *d, const float *m, int k)
+/* d (rows, k) = d M, each row by itself: (M^T d)^T */
+INLINE void transpose_rows(float *d, int ds, const float *m, int k, const int rows)
 {
-  float out[MOST_CHANNELS];
+  float in[TILE][MOST_CHANNELS];
+  for (int i = 0; i < rows; i++) memcpy(in[i], d + (size_t)i * (size_t)ds, (size_t)k * sizeof *d);
   for (int j = 0; j < k; j += VL) {
     int n = k - j < VL ? k - j : VL;
-    vec s[2] = {{0}};
-    int r = 0;
-    for (; r + 2 <= k; r += 2)
-      for (int u = 0; u < 2; u++) s[u] += d[r + u] * load_tail(m + (size_t)(r + u) * (size_t)k + j, n);
-    if (r < k) s[0] += d[r] * load_tail(m + (size_t)r * (size_t)k + j, n);
-    store_tail(out + j, s[0] + s[1], n);
+    vec s[TILE] = {{0}};
+    for (int r = 0; r < k; r++) {
+      vec v = load_tail(m + (size_t)r * (size_t)k + j, n);
+      UNROLL
+      for (int i = 0; i < rows; i++) s[i] += in[i][r] * v;
+    }
+    for (int i = 0; i < rows; i++) store_tail(d + (size_t)i * (size_t)ds + j, s[i], n);
   }
-  memcpy(d, out, (size_t)k * sizeof *d);
+}
+
+NOINLINE void transpose_tile(float *d, int ds, const float *m, int k)
+{
+  transpose_rows(d, ds, m, k, TILE);
+}
+
+NOINLINE void transpose_row(float *d, int ds, const float *m, int k)
+{
+  transpose_rows(d, ds, m, k, 1);
 }
 
 void NAME(mix_grad)(float *dm, float *dx, int dxs, const int32_t *x, int xs, const ebbk_mixing *g, size_t rows, void *scratch)
@@ -218,7 +303,9 @@ void NAME(mix_grad)(float *dm, float *dx, int dxs, const int32_t *x, int xs, con
       float       *d = dx + first * (size_t)dxs + at;
       const float *m = g->m + ebbk_matrix_of(g, group) * (size_t)k * (size_t)k;
       grad_matrix(partial + (size_t)chunk * values + at * (size_t)k, d, dxs, x + first * (size_t)xs + at, xs, k, count);
-      for (size_t i = 0; i < count; i++) transpose_product(d + i * (size_t)dxs, m, k);
+      size_t i = 0;
+      for (; i + TILE <= count; i += TILE) transpose_tile(d + i * (size_t)dxs, dxs, m, k);
+      for (; i < count; i++) transpose_row(d + i * (size_t)dxs, dxs, m, k);
     }
   }
   size_t period = (size_t)g->matrices * (size_t)k * (size_t)k;

@@ -150,6 +150,18 @@ INLINE vec settled(vec v)
   return v;
 }
 
+/* a b + c, rounded once or twice, but everywhere in the same way; the notation a * b + c leaves that to the compiler. */
+INLINE vec multiply_add(vec a, vec b, vec c)
+{
+#if defined(__AVX512F__)
+  return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return settled(a * b) + c;
+#endif
+}
+
 /* mask lanes are 0 or -1 */
 INLINE vec choose(veci mask, vec yes, vec no)
 {
@@ -216,6 +228,50 @@ INLINE vec from_int(veci v)
 {
   return __builtin_convertvector(v, vec);
 }
+
+/* The square of VL vectors, transposed in place. */
+#if defined(__clang__)
+INLINE void transpose(veci *x)
+{
+  for (int i = 0; i < VL; i++)
+    for (int j = i + 1; j < VL; j++) {
+      int32_t swap = x[i][j];
+      x[i][j] = x[j][i];
+      x[j][i] = swap;
+    }
+}
+#else
+/* Halves of squares change places, squares of 2 `half` on a side; lane l of a pair's first vector is lane l of the first
+ * where l & half is 0, else lane l - half of the second; numbers from VL on are lanes of the second. */
+INLINE void transpose_step(veci *x, const int half)
+{
+  veci low, high;
+  UNROLL
+  for (int l = 0; l < VL; l++) {
+    low[l] = l & half ? VL + l - half : l;
+    high[l] = l & half ? VL + l : l + half;
+  }
+  UNROLL
+  for (int i = 0; i < VL; i++)
+    if (!(i & half)) {
+      veci a = x[i], b = x[i + half];
+      x[i] = __builtin_shuffle(a, b, low);
+      x[i + half] = __builtin_shuffle(a, b, high);
+    }
+}
+
+INLINE void transpose(veci *x)
+{
+  transpose_step(x, 1);
+  transpose_step(x, 2);
+#if defined(__AVX2__)
+  transpose_step(x, 4);
+#endif
+#if defined(__AVX512F__)
+  transpose_step(x, 8);
+#endif
+}
+#endif
 
 /* sum[0 .. VL - 1] += v in double; `sum` is aligned like a double. */
 typedef float  half __attribute__((vector_size(2 * VL)));
