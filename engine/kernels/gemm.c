@@ -65,7 +65,16 @@ void ebbk_gemm(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const eb
   REAL_GEMM(c, cs, a, as, ta, b, bs, tb, m, n, k, 1, add);
 }
 
+/* Below, a call costs more than the product. */
+enum { SMALL = 16 * 16 * 16 };
+
 void ebbk_gemm_add(double *c, int cs, const double *a, int as, const double *b, int bs, int m, int n, int k, double factor)
 {
-  if (m > 0 && n > 0 && k > 0) dgemm(c, cs, a, as, false, b, bs, false, m, n, k, factor, true);
+  if ((int64_t)m * n * k > SMALL) {
+    dgemm(c, cs, a, as, false, b, bs, false, m, n, k, factor, true);
+    return;
+  }
+  for (int i = 0; i < m; i++)
+    for (int l = 0; l < k; l++)
+      for (int j = 0; j < n; j++) c[(size_t)i * (size_t)cs + (size_t)j] += factor * a[(size_t)i * (size_t)as + (size_t)l] * b[(size_t)l * (size_t)bs + (size_t)j];
 }

@@ -18,7 +18,8 @@ enum {
   ROWS_ONE = ROWS / 3,
   ROWS_NARROW = 2 * ROWS,                  /* with one vector                                          */
   BLOCK = 24,                              /* tiles whose products are in L2 together                  */
-  INPUT_BYTES = 384 << 10,                 /* of an item's transformed input                           */
+  FLAT_BYTES = 112 << 10,                  /* of an item's transformed input: in L2 beside all else    */
+  SOLID_BYTES = 320 << 10,                 /* with taps in depth, which share it                       */
   ITEMS_WANTED = 12,
   TILES_LEAST = 24,
   TILES_MOST = 240,
@@ -40,8 +41,8 @@ static plan plan_of(const ebbk_conv *c, bool gradient)
     p.g.out[i] = gradient ? c->in[i] : c->out[i];
     p.g.pad[i] = gradient ? c->kernel[i] - 1 - c->pad[i] : c->pad[i];
   }
-  int tiles = (int)(INPUT_BYTES / (POINTS * sizeof(float) * (size_t)p.ci));
-  grid_plan(&p.g, most(TILES_LEAST * p.g.taps, least(TILES_MOST, tiles)), ITEMS_WANTED);
+  int tiles = (int)((p.g.taps > 1 ? SOLID_BYTES : FLAT_BYTES) / (POINTS * sizeof(float) * (size_t)p.ci));
+  grid_plan(&p.g, most(TILES_LEAST, least(TILES_MOST, tiles)), ITEMS_WANTED);
   p.vectors = parts(p.co, VL);
   return p;
 }
@@ -212,16 +213,40 @@ typedef struct work {
   const float *b, *u;
 } work;
 
-/* Where 4x4 results of one vector of channels go, as far as they exist. */
+/* Where the results of a tile go: y is its first pixel's first channel; rows and columns as far as they exist. */
 typedef struct target {
   float *y;
-  size_t row, pixel;
-  int    rows, columns, n;
+  int    rows, columns;
 } target;
 
-INLINE void output_tile_of(const ebbk_write how, const target *to, const float *m, size_t m_point, vec bias, ebbk_range *seen)
+/* Those of tiles [first, end) of an item. */
+static void find_targets(target *to, const work *k, const item *it, int first, int end)
 {
-  float *y = to->y;
+  const grid *g = &k->p.g;
+  for (int i = first; i < end; i++, to++) {
+    place  q = place_of(g, it->first + i / g->strip % it->strips);
+    int    column = q.column + i % g->strip * OUT, depth = it->depth + i / (g->strip * it->strips);
+    size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
+    to->y = (float *)k->y.y + (row * (size_t)g->out[2] + (size_t)column) * (size_t)k->y.stride;
+    to->rows = least(OUT, g->out[1] - q.row);
+    to->columns = most(0, least(OUT, g->out[2] - column));
+  }
+}
+
+/* Asks for the memory of row r of a tile's results, one panel of channels, which will be written while others compute. */
+static void ask_target(const target *to, int r, size_t row, size_t pixel, int channel, int channels)
+{
+  if (r >= to->rows) return;
+  for (int c = 0; c < to->columns; c++)
+    for (int i = 0; i < channels; i += 16)
+      __builtin_prefetch(to->y + (size_t)r * row + (size_t)c * pixel + channel + i, 1, 2);
+}
+
+/* 4x4 results of the n channels of one vector. */
+INLINE void output_tile_of(const ebbk_write how, const target *to, size_t row, size_t pixel, int channel, int n, const float *m,
+                           size_t m_point, vec bias, ebbk_range *seen)
+{
+  float *y = to->y + channel;
   vec t[OUT][PATCH];
   UNROLL
   for (int c = 0; c < PATCH; c++) {
@@ -230,58 +255,55 @@ INLINE void output_tile_of(const ebbk_write how, const target *to, const float *
     for (int i = 0; i < PATCH; i++) d[i] = load(m + (size_t)(i * PATCH + c) * m_point);
     output_line(&t[0][c], PATCH, d, 1);
   }
-  for (int r = 0; r < to->rows; r++, y += to->row) {
+  for (int r = 0; r < to->rows; r++, y += row) {
     vec out[OUT];
     output_line(out, 1, t[r], 1);
-    if (to->columns == OUT && to->n == VL)
-      for (int c = 0; c < OUT; c++) write_vec(how, y + (size_t)c * to->pixel, out[c] + bias, VL, seen);
+    if (to->columns == OUT && n == VL)
+      for (int c = 0; c < OUT; c++) write_vec(how, y + (size_t)c * pixel, out[c] + bias, VL, seen);
     else
-      for (int c = 0; c < to->columns; c++) write_vec(how, y + (size_t)c * to->pixel, out[c] + bias, to->n, seen);
+      for (int c = 0; c < to->columns; c++) write_vec(how, y + (size_t)c * pixel, out[c] + bias, n, seen);
   }
 }
 
-NOINLINE void output_tile(ebbk_write how, const target *to, const float *m, size_t m_point, vec bias, ebbk_range *seen)
+/* The n channels of vector `v` of a block of tiles. */
+INLINE void output_tiles(const ebbk_write how, const work *k, const target *to, int tiles, const float *m, int lanes, int channel,
+                         int n, ebbk_range *seen)
 {
-  switch (how) {
-  case EBBK_SET: output_tile_of(EBBK_SET, to, m, m_point, bias, seen); break;
-  case EBBK_ADD: output_tile_of(EBBK_ADD, to, m, m_point, bias, seen); break;
-  case EBBK_STREAM_ADD: output_tile_of(EBBK_STREAM_ADD, to, m, m_point, bias, seen); break;
-  case EBBK_STREAM_SUBTRACT: output_tile_of(EBBK_STREAM_SUBTRACT, to, m, m_point, bias, seen); break;
-  }
+  size_t pixel = (size_t)k->y.stride, row = (size_t)k->p.g.out[2] * pixel;
+  vec    bias = k->b ? load_tail(k->b + channel, n) : (vec){0};
+  for (int i = 0; i < tiles; i++)
+    output_tile_of(how, to + i, row, pixel, channel, n, m + i * lanes, product_point(), bias, seen);
 }
 
-/* Tiles [first, end) of an item, one panel of channels. */
-static void transform_output(const work *k, const item *it, const float *m, int panel, int first, int end, ebbk_range *seen)
+/* One panel of channels. */
+static void transform_output(const work *k, const target *to, int tiles, const float *m, int panel, ebbk_range *seen)
 {
-  const plan *p = &k->p;
-  const grid *g = &p->g;
-  int         vectors = least(WIDE, p->vectors - panel), strips = it->strips;
-  target      to = {.pixel = (size_t)k->y.stride, .row = (size_t)g->out[2] * (size_t)k->y.stride};
-  for (int i = first; i < end; i++) {
-    place q = place_of(g, it->first + i / g->strip % strips);
-    int   column = q.column + i % g->strip * OUT, depth = it->depth + i / (g->strip * strips);
-    to.rows = least(OUT, g->out[1] - q.row), to.columns = least(OUT, g->out[2] - column);
-    if (to.columns <= 0) continue;
-    size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
-    float *y = (float *)k->y.y + row * to.row + (size_t)column * to.pixel;
-    for (int v = 0; v < vectors; v++) {
-      int channel = (panel + v) * VL;
-      to.y = y + channel, to.n = least(VL, p->co - channel);
-      vec bias = k->b ? load_tail(k->b + channel, to.n) : (vec){0};
-      output_tile(k->y.how, &to, m + ((i - first) * vectors + v) * VL, product_point(), bias, seen);
+  int vectors = least(WIDE, k->p.vectors - panel);
+  for (int v = 0; v < vectors; v++, m += VL) {
+    int channel = (panel + v) * VL, n = least(VL, k->p.co - channel), lanes = vectors * VL;
+    switch (k->y.how) {
+    case EBBK_SET: output_tiles(EBBK_SET, k, to, tiles, m, lanes, channel, n, seen); break;
+    case EBBK_ADD: output_tiles(EBBK_ADD, k, to, tiles, m, lanes, channel, n, seen); break;
+    case EBBK_STREAM_ADD: output_tiles(EBBK_STREAM_ADD, k, to, tiles, m, lanes, channel, n, seen); break;
+    case EBBK_STREAM_SUBTRACT: output_tiles(EBBK_STREAM_SUBTRACT, k, to, tiles, m, lanes, channel, n, seen); break;
     }
   }
 }
 
 /* ---- work items ------------------------------------------------------------------------------------------------- */
-static void multiply(const work *k, float *m, const float *v, const item *it, int panel, int first, int end, ahead *next)
+static void multiply(const work *k, float *m, const float *v, const item *it, int panel, int first, int end, const target *to,
+                     ahead *next)
 {
   const plan *p = &k->p;
   int         vectors = least(WIDE, p->vectors - panel), lanes = vectors * VL;
   size_t      ci = (size_t)p->ci, x_point = input_point(p), u_point = weight_point(p, lanes);
   const float *u = k->u + (size_t)(panel / WIDE) * POINTS * weight_point(p, WIDE * VL);
   factors      f = {.x_tap = (size_t)(it->strips * p->g.strip) * ci, .taps = p->g.taps, .ci = p->ci};
-  for (int point = 0; point < POINTS; point++)
+  size_t pixel = (size_t)k->y.stride, row = (size_t)p->g.out[2] * pixel;
+  int    asked = 0, lines = (end - first) * OUT;
+  for (int point = 0; point < POINTS; point++) {
+    for (; asked * POINTS < lines * (point + 1); asked++)
+      ask_target(to + asked / OUT, asked % OUT, row, pixel, panel * VL, least(lanes, p->co - panel * VL));
     for (int i = first; i < end;) {
       f.x = v + (size_t)point * x_point + (size_t)i * ci;
       f.u = u + (size_t)point * u_point;
@@ -289,21 +311,24 @@ static void multiply(const work *k, float *m, const float *v, const item *it, in
       i += multiply_some(&f, vectors, end - i);
       look_ahead(next);
     }
+  }
 }
 
 static void compute_item(const work *k, const item *it, const item *following, float *v, float *m)
 {
   const plan *p = &k->p;
-  transformed to = {v, input_point(p), p->ci};
+  transformed input = {v, input_point(p), p->ci};
   int         tiles = it->depths * it->strips * p->g.strip;
   ebbk_range  seen = {0};
   ahead       next = input_ahead(&k->x, &p->g, following, parts(p->vectors, WIDE) * POINTS * parts(tiles, ROWS));
-  transform_input(&to, &k->x, &p->g, it);
+  transform_input(&input, &k->x, &p->g, it);
   for (int panel = 0; panel < p->vectors; panel += WIDE)
     for (int i = 0; i < tiles; i += BLOCK) {
-      int end = least(tiles, i + BLOCK);
-      multiply(k, m, v, it, panel, i, end, &next);
-      transform_output(k, it, m, panel, i, end, &seen);
+      int    end = least(tiles, i + BLOCK);
+      target to[BLOCK];
+      find_targets(to, k, it, i, end);
+      multiply(k, m, v, it, panel, i, end, to, &next);
+      transform_output(k, to, end - i, m, panel, &seen);
     }
   join_range(k->y.range, &seen);
 }

@@ -238,16 +238,23 @@ INLINE void transform_input(const transformed *to, const source *s, const grid *
   }
 }
 
-/* What item k of flat images will read, asked for while another is computed. */
-INLINE ahead input_ahead(const source *s, const grid *g, const item *k, int calls)
+/* The rows of flat images of `size` that item k's strips meet, from `before` rows above each strip's results on, `reach` rows:
+ * asked for while another item is computed, in `calls` steps. */
+INLINE ahead strips_ahead(const float *x, size_t xs, int c, const int size[3], const grid *g, const item *k, int before, int reach,
+                          int calls)
 {
-  place  first = place_of(g, k->first), last = place_of(g, k->first + k->strips - 1);
-  int    top = first.sample * g->in[1] + most(0, first.row - g->pad[1]);
-  int    end = last.sample * g->in[1] + least(g->in[1], last.row - g->pad[1] + PATCH);
-  ahead  a = {.stride = s->xs, .c = s->c};
-  if (g->in[0] > 1) return a;
-  a.at = s->x + (size_t)top * (size_t)g->in[2] * s->xs;
-  a.left = (size_t)(end - top) * (size_t)g->in[2];
+  place first = place_of(g, k->first), last = place_of(g, k->first + k->strips - 1);
+  int   top = first.sample * size[1] + most(0, first.row - before);
+  int   end = last.sample * size[1] + least(size[1], last.row - before + reach);
+  ahead a = {.stride = xs, .c = c};
+  if (size[0] > 1) return a;
+  a.at = x + (size_t)top * (size_t)size[2] * xs;
+  a.left = (size_t)(end - top) * (size_t)size[2];
   a.step = a.left / (size_t)most(1, calls) + 1;
   return a;
+}
+
+INLINE ahead input_ahead(const source *s, const grid *g, const item *k, int calls)
+{
+  return strips_ahead(s->x, s->xs, s->c, g->in, g, k, g->pad[1], PATCH, calls);
 }

@@ -182,7 +182,8 @@ NOINLINE void narrow_outer(float *sum, size_t sum_row, const factors *f)
 }
 
 /* ---- units ---------------------------------------------------------------------------------------------------------- */
-static void add_products(const plan *p, float *sum, const float *v, const float *dy, const item *k, int channels, int vectors)
+static void add_products(const plan *p, float *sum, const float *v, const float *dy, const item *k, int channels, int vectors,
+                         ahead next[2])
 {
   size_t  row = sums_row(p), tap = (size_t)p->padded * row;
   int     plane = k->strips * p->g.strip, step = vectors == WIDE ? CHANNELS : NARROW_CHANNELS;
@@ -195,7 +196,18 @@ static void add_products(const plan *p, float *sum, const float *v, const float 
         f.dy = dy + (size_t)point * gradient_point(p);
         if (vectors == WIDE) wide_outer(to, row, &f);
         else narrow_outer(to, row, &f);
+        look_ahead(&next[0]);
+        look_ahead(&next[1]);
       }
+}
+
+/* What the item behind will read of x and dy. */
+static void plan_ahead(ahead next[2], const plan *p, const source *x, int item_number, int channels)
+{
+  item k = item_at(&p->g, least(item_number, grid_items(&p->g) - 1));
+  int  calls = parts(p->vectors, WIDE) * POINTS * p->g.taps * parts(channels, CHANNELS);
+  next[0] = input_ahead(x, &p->g, &k, calls);
+  next[1] = strips_ahead(p->dy, p->dys, p->co, p->g.out, &p->g, &k, 0, OUT, calls);
 }
 
 static void add_unit(const plan *p, float *partial, float *v, float *dy, int chunk, int group)
@@ -208,12 +220,14 @@ static void add_unit(const plan *p, float *partial, float *v, float *dy, int chu
   for (int i = 0; i < POINTS * p->g.taps; i++)
     memset(sum + (size_t)i * (size_t)p->padded * sums_row(p), 0, sizeof *sum * (size_t)channels * sums_row(p));
   for (int i = begin; i < end; i++) {
-    item k = item_at(&p->g, i);
+    item  k = item_at(&p->g, i);
+    ahead next[2];
+    plan_ahead(next, p, &x, i + 1, channels);
     transform_input(&to, &x, &p->g, &k);
     for (int panel = 0; panel < p->vectors; panel += WIDE) {
       int vectors = least(WIDE, p->vectors - panel);
       transform_gradient(dy, p, &k, panel, vectors);
-      add_products(p, sum + panel * VL, v, dy, &k, channels, vectors);
+      add_products(p, sum + panel * VL, v, dy, &k, channels, vectors, next);
     }
   }
 }

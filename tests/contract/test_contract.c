@@ -12,6 +12,7 @@
 #include "compose/sequence.h"
 #include "kernels/kernels.h"
 #include "layers/layers.h"
+#include "reversible/reversible.h"
 #include "tests/suite.h"
 
 /* Odd channels, one pixel, one sample, 1-D to 3-D. */
@@ -315,6 +316,62 @@ START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
 }
 END_TEST
 
+/* A fused layer against the layers it stands for, each in a sequence of its own, so that nothing fuses: the same bits. */
+static ebb_layer *apart(ebb_builder *b, const ebb_layer *fused)
+{
+  ebb_sequence *s = ebb_sequence_open(b, "apart", 8);
+  for (int i = 0; fused->ops->part(fused, i); i++) {
+    ebb_sequence *one = ebb_sequence_open(b, "one", 1);
+    ebb_sequence_add(one, (ebb_layer *)(size_t)fused->ops->part(fused, i));
+    ebb_sequence_add(s, ebb_sequence_close(one));
+  }
+  return ebb_sequence_close(s);
+}
+
+/* [quantise] [layer, on the stream, in a coupling] or the layer alone */
+static bool bench_open_parts(bench *t, size_t row, ebb_shape x, bool coupled, bool fused)
+{
+  const ebb_layer_ops *ops = ebb_catalogue_at(row);
+  ebb_builder          b;
+  ebb_shape            half = x;
+  if (coupled) half.c = x.c / 2;
+  if (!ops->part || (coupled && x.c % 2)) return false;
+  *t = (bench){.xs = x, .ys = x};
+  ebb_model_begin(&t->model, &b, ops->name, x);
+  ebb_sequence *s = ebb_sequence_open(&b, "root", 3);
+  ebb_layer    *l = ops->make(&b, "layer", half), *f = fused ? l : apart(&b, l);
+  if (coupled) {
+    ebb_sequence_add(s, ebb_quantise(&b, "in"));
+    ebb_sequence_add(s, ebb_half_coupling(&b, "coupling", x.c, half.c, false, f));
+    ebb_sequence_add(s, ebb_dequantise(&b, "out"));
+  } else ebb_sequence_add(s, f);
+  ck_assert(ebb_model_end(&t->model, &b, ebb_sequence_close(s)) == EBB_OK);
+  ebb_plan_make(&t->plan, &t->model, x, (ebb_plan_options){.policy = EBB_REVERSE, .training = true, .input_gradient = true}, &t->pool);
+  ck_assert_msg(ebb_workspace_create(&t->work, &t->model, &t->plan) == EBB_OK, "%s", ebb_message());
+  ebb_model_initialise(&t->model, t->work.weights, t->work.state, 11);
+  for (size_t i = 0; i < t->model.weights; i++) t->work.weights[i] += (ebb_real)(0.1 * noise(3, i));
+  t->x = reals(t, ebb_count(x), 1);
+  t->u = reals(t, ebb_count(x), 2);
+  t->y = reals(t, ebb_count(x), 0);
+  t->dx = reals(t, ebb_count(x), 0);
+  return true;
+}
+
+START_TEST(fused_layers_have_the_bits_of_their_parts)
+{
+  bench whole, parts;
+  for (int coupled = 0; coupled < 2; coupled++) {
+    if (!bench_open_parts(&whole, (size_t)_i / SHAPES, shapes[_i % SHAPES], coupled, true)) continue;
+    ck_assert(bench_open_parts(&parts, (size_t)_i / SHAPES, shapes[_i % SHAPES], coupled, false));
+    train(&whole);
+    train(&parts);
+    same_bits(&parts, &whole, coupled ? "fused, on the stream" : "fused");
+    bench_close(&whole);
+    bench_close(&parts);
+  }
+}
+END_TEST
+
 /* Views with gaps between pixels: what lies in the gaps is nobody's. */
 enum { GAP = 3 };
 static ebb_view gapped(bench *t, ebb_shape s, const ebb_real *values)
@@ -385,6 +442,7 @@ int main(void)
   tcase_add_loop_test(all, policies_give_the_same_bits, 0, cases);
   tcase_add_loop_test(all, threads_give_the_same_bits, 0, cases);
   tcase_add_loop_test(all, inverse_undoes_forward_and_reverse_joins_it_with_backward, 0, cases);
+  tcase_add_loop_test(all, fused_layers_have_the_bits_of_their_parts, 0, cases);
   tcase_add_loop_test(all, layers_write_only_their_views, 0, cases);
 #endif
   suite_add_tcase(suite, all);
