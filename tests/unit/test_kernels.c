@@ -107,7 +107,7 @@ static void expect_canaries(const matrix *m, const char *what)
 }
 
 /* An assertion writes to a file each time, so that tests of many values only call it where they fail.
- * |a - b| <= bound max |b|, values that are not finite at the same places; then both are freed. */
+ * |a - b| <= bound max |b| (and a little, for what is zero but for rounding), values that are not finite at the same places; then both are freed. */
 static void expect_near(matrix *a, matrix *b, double bound, const char *what)
 {
   double largest = 0;
@@ -118,7 +118,7 @@ static void expect_near(matrix *a, matrix *b, double bound, const char *what)
   for (size_t r = 0; r < b->rows; r++)
     for (int j = 0; j < b->c; j++) {
       double x = (double)*at(a, r, j), y = (double)*at(b, r, j);
-      bool same = isnan(y) ? isnan(x) : isinf(y) ? x == y : fabs(x - y) <= bound * largest;
+      bool same = isnan(y) ? isnan(x) : isinf(y) ? x == y : fabs(x - y) <= bound * largest + 1e-15;
       if (!same) ck_abort_msg("%s: row %zu channel %d of %zu x %d: %.9g, reference %.9g", what, r, j, b->rows, b->c, x, y);
     }
   matrix_free(a);
