@@ -47,7 +47,7 @@ INLINE veci stream_plus(veci y, vec x, ebbk_range *range)
   bool in;
   vec  v = x * (float)EBB_FIXED_ONE;
   veci q = quantise(v, &in), sum = (veci)((vecu)y + (vecu)q);
-  if (!in || any(((y ^ sum) & (q ^ sum)) < 0)) note_sums(range, v, y, q);
+  if (!in || any_negative((y ^ sum) & (q ^ sum))) note_sums(range, v, y, q);
   return sum;
 }
 

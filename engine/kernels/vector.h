@@ -208,6 +208,16 @@ INLINE bool any(veci mask)
 #endif
 }
 
+/* Is the sign of any lane set? */
+INLINE bool any_negative(veci v)
+{
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)v) != 0;
+#else
+  return any(v < 0);
+#endif
+}
+
 /* Nearest integers, ties to even; |v| must be below 2^31. */
 INLINE veci round_to_int(vec v)
 {
@@ -272,6 +282,21 @@ INLINE void transpose(veci *x)
 #endif
 }
 #endif
+
+/* Is any lane of v a value that has no integer? `q` is round_to_int(v). */
+INLINE bool any_beyond_int(vec v, veci q)
+{
+#if defined(__AVX512F__)
+  (void)v;
+  return _mm512_cmpeq_epi32_mask((__m512i)q, _mm512_set1_epi32(INT32_MIN)) != 0; /* what x86 gives them, and -2^31 */
+#elif defined(__SSE2__)
+  (void)v;
+  return any(q == INT32_MIN);
+#else
+  (void)q;
+  return any(~((v >= -0x1p31f) & (v < 0x1p31f)));
+#endif
+}
 
 /* sum[0 .. VL - 1] += v in double; `sum` is aligned like a double. */
 typedef float  half __attribute__((vector_size(2 * VL)));

@@ -141,9 +141,10 @@ typedef struct factors {
   const float *x, *dy;   /* (tiles, x_row), (tiles, lanes) */
   size_t       x_row;
   int          tiles;
+  bool         add;
 } factors;
 
-/* sum[i, v] += sum over tiles of x[tile, i] dy[tile, v] */
+/* sum[i, v] = or += sum over tiles of x[tile, i] dy[tile, v] */
 INLINE void outer(const int channels, const int vectors, float *sum, size_t sum_row, const factors *f)
 {
   vec          acc[NARROW_CHANNELS][WIDE], b[WIDE];
@@ -167,7 +168,7 @@ INLINE void outer(const int channels, const int vectors, float *sum, size_t sum_
     UNROLL
     for (int v = 0; v < vectors; v++) {
       float *to = sum + (size_t)i * sum_row + v * VL;
-      store(to, load(to) + acc[i][v]);
+      store(to, f->add ? load(to) + acc[i][v] : acc[i][v]);
     }
 }
 
@@ -182,12 +183,12 @@ NOINLINE void narrow_outer(float *sum, size_t sum_row, const factors *f)
 }
 
 /* ---- units ---------------------------------------------------------------------------------------------------------- */
-static void add_products(const plan *p, float *sum, const float *v, const float *dy, const item *k, int channels, int vectors,
-                         ahead next[2])
+static void add_products(const plan *p, float *sum, bool add, const float *v, const float *dy, const item *k, int channels,
+                         int vectors, ahead next[2])
 {
   size_t  row = sums_row(p), tap = (size_t)p->padded * row;
   int     plane = k->strips * p->g.strip, step = vectors == WIDE ? CHANNELS : NARROW_CHANNELS;
-  factors f = {.x_row = (size_t)p->group, .tiles = k->depths * plane};
+  factors f = {.x_row = (size_t)p->group, .tiles = k->depths * plane, .add = add};
   for (int point = 0; point < POINTS; point++)
     for (int t = 0; t < p->g.taps; t++)
       for (int i = 0; i < channels; i += step) {
@@ -217,8 +218,6 @@ static void add_unit(const plan *p, float *partial, float *v, float *dy, int chu
   float      *sum = partial + (size_t)channel * sums_row(p);
   source      x = source_of(&p->x, p->ci, channel, least(channels, p->ci - channel));
   transformed to = {v, input_point(p), p->group};
-  for (int i = 0; i < POINTS * p->g.taps; i++)
-    memset(sum + (size_t)i * (size_t)p->padded * sums_row(p), 0, sizeof *sum * (size_t)channels * sums_row(p));
   for (int i = begin; i < end; i++) {
     item  k = item_at(&p->g, i);
     ahead next[2];
@@ -227,7 +226,7 @@ static void add_unit(const plan *p, float *partial, float *v, float *dy, int chu
     for (int panel = 0; panel < p->vectors; panel += WIDE) {
       int vectors = least(WIDE, p->vectors - panel);
       transform_gradient(dy, p, &k, panel, vectors);
-      add_products(p, sum + panel * VL, v, dy, &k, channels, vectors, next);
+      add_products(p, sum + panel * VL, i > begin, v, dy, &k, channels, vectors, next);
     }
   }
 }
