@@ -14,7 +14,7 @@
 
 static const ebb_verb *const verbs[] = {
   &ebb_verb_train, &ebb_verb_eval,  &ebb_verb_predict, &ebb_verb_plan,   &ebb_verb_profile,
-  &ebb_verb_audit, &ebb_verb_check, &ebb_verb_convert, &ebb_verb_layers, &ebb_verb_models,
+  &ebb_verb_bench, &ebb_verb_audit, &ebb_verb_check,   &ebb_verb_convert, &ebb_verb_layers, &ebb_verb_models,
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
@@ -30,6 +30,9 @@ static const ebb_option flag_table[] = {
   {"warmup",  EBB_OPTION_INT,    AT(warmup),  "1",     "steps",   "steps before those that are measured", NULL, 0, 1000000},
   {"repeat",  EBB_OPTION_INT,    AT(repeat),  "1",     "rounds",  "measure all modes this often, taking turns", NULL, 1, 1000},
   {"modes",   EBB_OPTION_TEXT,   AT(modes),   "reverse,store,checkpoint", "", "which modes, in which order", NULL, 0, 0},
+  {"rounds",  EBB_OPTION_INT,    AT(rounds),  "9",     "rounds",  "times that everything is measured; medians are told", NULL, 1, EBB_ROUNDS_MOST},
+  {"only",    EBB_OPTION_TEXT,   AT(only),    "",      "",        "only what has this text in its name", NULL, 0, 0},
+  {"errors",  EBB_OPTION_BOOL,   AT(errors),  "false", "",        "also each convolution's largest error against double, of the largest value", NULL, 0, 0},
   {"entries", EBB_OPTION_INT,    AT(entries), "40",    "values",  "gradient entries tried for each parameter tensor", NULL, 1, 1000000},
   {"csv",     EBB_OPTION_TEXT,   AT(csv),     "",      "",        "also write the table to this file", NULL, 0, 0},
   {"png",     EBB_OPTION_TEXT,   AT(png),     "",      "",        "also draw memory and time into this file (needs gnuplot)", NULL, 0, 0},
@@ -126,7 +129,7 @@ static const char *flag_value(const ebb_option *o)
   case EBB_OPTION_BOOL: return NULL;
   case EBB_OPTION_INT: return "N";
   case EBB_OPTION_CHOICE: return o->choices;
-  default: return strcmp(o->key, "modes") == 0 ? "A,B" : "FILE";
+  default: return strcmp(o->key, "modes") == 0 ? "A,B" : strcmp(o->key, "only") == 0 ? "TEXT" : "FILE";
   }
 }
 

@@ -4,11 +4,13 @@
 #pragma once
 #include "base/option.h"
 
+enum { EBB_ROUNDS_MOST = 100 }; /* of --rounds */
+
 /* The flags of all verbs, read by the table in main.c; each verb names those it takes. */
 typedef struct ebb_flags {
-  bool        json, resume, force, quiet;
-  int         steps, warmup, repeat, entries, split;
-  const char *modes, *csv, *png, *child;
+  bool        json, resume, force, quiet, errors;
+  int         steps, warmup, repeat, rounds, entries, split;
+  const char *modes, *only, *csv, *png, *child;
 } ebb_flags;
 
 typedef struct ebb_words {
@@ -27,8 +29,8 @@ typedef struct ebb_verb {
   int       (*run)(const ebb_flags *flags, ebb_words words); /* returns the exit code             */
 } ebb_verb;
 
-extern const ebb_verb ebb_verb_train, ebb_verb_eval, ebb_verb_predict, ebb_verb_plan, ebb_verb_profile, ebb_verb_audit, ebb_verb_check,
-    ebb_verb_convert, ebb_verb_layers, ebb_verb_models;
+extern const ebb_verb ebb_verb_train, ebb_verb_eval, ebb_verb_predict, ebb_verb_plan, ebb_verb_profile, ebb_verb_bench, ebb_verb_audit,
+    ebb_verb_check, ebb_verb_convert, ebb_verb_layers, ebb_verb_models;
 
 /* Prints the message of a failed call ("ebb: ...") and returns the exit code. */
 int ebb_verb_failed(ebb_status status);

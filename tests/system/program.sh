@@ -16,7 +16,7 @@ says() { # WORD COMMAND...: succeeds if the command does, and its standard outpu
 
 check '--help' says 'ebb train' "$EBB" --help
 check '--version' says 'hdf5' "$EBB" --version
-for verb in train eval predict plan profile audit check convert layers models; do
+for verb in train eval predict plan profile bench audit check convert layers models; do
   check "$verb --help" says "Usage: ebb $verb" "$EBB" $verb --help
 done
 for key in train.batch train.lr data.pad run.backward model.name; do check "train --help has $key" says "$key=" "$EBB" train --help; done
@@ -35,6 +35,22 @@ check 'plan counts MemCNN parameters' says '"parameters": 1854890' "$EBB" plan -
 for preset in demo-mri demo-revnet hippocampus hippocampus-unet nuclei revnet-38 revnet-110 revnet-164 resnet-32 resnet-110 resnet-164 stack revnet-38-fashion resnet-32-fashion; do
   check "preset $preset" says '"peak"' "$EBB" plan --json $preset
 done
+
+# ---- benchmarks: what was chosen and the times of every way there is
+"$EBB" bench kernels --rounds=1 --only='1x1' --json > bench.json && python3 -m json.tool bench.json > /dev/null
+verdict $? 'bench kernels --json is a JSON document'
+[ "$(grep -c '"choice": "direct"' bench.json)" -eq 3 ] && [ "$(grep -c '"seconds": [0-9]' bench.json)" -eq 3 ] && [ "$(grep -c '"winograd": null' bench.json)" -eq 3 ]
+verdict $? 'bench kernels: 1x1 can only be direct' "$(cat bench.json)"
+"$EBB" bench kernels --rounds 1 --only '32 ch 4^2' --errors --json > bench.json
+[ "$(grep -c '"choice": "' bench.json)" -eq 3 ] && [ "$(grep -c '"seconds": [0-9]' bench.json)" -eq 6 ]
+verdict $? 'bench kernels: 3x3 both ways' "$(cat bench.json)"
+awk -F'[:,]' '/"error":/ {if (!($2 < 2e-5)) exit 1; n++} END {if (n != 6) exit 1}' bench.json
+verdict $? 'bench kernels --errors: both ways are right' "$(cat bench.json)"
+check 'bench kernels as a table' says winograd "$EBB" bench kernels --rounds=1 --only='32 ch 4^2'
+check 'bench layers --only' says coupling "$EBB" bench layers --rounds=1 --only=coupling
+check 'bench layers --json' says '"forward_seconds"' "$EBB" bench layers --rounds=1 --only=relu --json
+refuses 'bench of what there is not' 64 "expected kernels or layers, found 'foo'" -- "$EBB" bench foo
+refuses 'bench of no such name' 64 "found 'foo' in none" -- "$EBB" bench layers --only=foo
 
 # ---- the same bits and the planned bytes, under every mode
 "$EBB" profile --json --steps=2 "${tiny[@]}" > profile.json 2> said

@@ -1,0 +1,28 @@
+/* bench.c -- see bench.h. */
+#define _POSIX_C_SOURCE 200809L
+#include "bench.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "measure.h"
+
+double ebb_bench_now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+ebb_spread ebb_spread_of(const double *values, int count)
+{
+  double sorted[EBB_ROUNDS_MOST];
+  memcpy(sorted, values, (size_t)count * sizeof *values);
+  double median = ebb_median(sorted, count);
+  return (ebb_spread){median, sorted[0], sorted[count - 1]};
+}
+
+bool ebb_bench_wants(const ebb_flags *flags, const char *name)
+{
+  return strstr(name, flags->only) != NULL;
+}
