@@ -93,8 +93,14 @@ typedef struct grid {
   int depths, runs;                  /* output depths in a work item, items along depth  */
 } grid;
 
-/* Groups and runs so that an item's transformed input has about `tiles` tiles, and there are `items` if it can be. */
-INLINE void grid_plan(grid *g, int tiles, int items)
+INLINE int grid_items(const grid *g)
+{
+  return parts(g->strips, g->group) * parts(g->out[0], g->depths);
+}
+
+/* Groups and runs so that an item's transformed input has about `tiles` tiles, and there are `items` if they can have `few`
+ * tiles of results each. */
+INLINE void grid_plan(grid *g, int tiles, int items, int few)
 {
   g->rows = parts(g->out[1], OUT);
   g->columns = parts(g->out[2], OUT);
@@ -103,18 +109,13 @@ INLINE void grid_plan(grid *g, int tiles, int items)
   g->strips = g->n * g->rows * g->pieces;
   g->depths = g->taps > 1 ? most(1, least(g->out[0], tiles / g->strip - (g->taps - 1))) : 1;
   g->group = most(1, least(g->strips, tiles / (g->strip * (g->depths + g->taps - 1))));
-  while (g->group > 1 && parts(g->strips, g->group) * parts(g->out[0], g->depths) < items) g->group = (g->group + 1) / 2;
-  while (g->depths > 2 && parts(g->strips, g->group) * parts(g->out[0], g->depths) < items)
+  while (g->group > 1 && grid_items(g) < items && (g->group + 1) / 2 * g->strip * g->depths >= few) g->group = (g->group + 1) / 2;
+  while (g->depths > 2 && grid_items(g) < items && (g->depths + 1) / 2 * g->strip * g->group >= few)
     g->depths = (g->depths + 1) / 2;
   g->groups = parts(g->strips, g->group);
   g->group = parts(g->strips, g->groups);
   g->runs = parts(g->out[0], g->depths);
   g->depths = parts(g->out[0], g->runs);
-}
-
-INLINE int grid_items(const grid *g)
-{
-  return g->groups * g->runs;
 }
 
 /* Tiles of an item's results at the most, and of its transformed input. */
