@@ -1,10 +1,23 @@
 /* mixing.c -- orthogonal mixing of channels on the stream, and its gradient. Formulas: kernels.h.
- * Owns: the order of sums, which mixing and its inverse must share. A block of VL rows is transposed, so that a lane is a
+ * Owns: the order of sums, which mixing and its inverse must share. A block of rows is transposed, so that a lane is a
  * row and a reflection is a walk along the channels. Cost k^2 + k multiply-adds and k^2 / 2 roundings a group and row. */
 #include "kernels/fixed.h"
 #include "kernels/lines.h"
 
-enum { MOST_CHANNELS = 1024, CHUNKS = 16, ROWS_LEAST = 64, SUMS = 4 };
+enum {
+  MOST_CHANNELS = 1024,
+  CHUNKS = 16,
+  ROWS_LEAST = 64,
+  SUMS = 4,
+  PARTS = REGISTERS == 32 ? 2 : 1, /* vectors of rows that share what is loaded of a */
+  BLOCK_ROWS = PARTS * VL,
+};
+
+/* One channel of a block of rows, on the stream and as reals. */
+typedef struct fixeds { veci of[PARTS]; } fixeds;
+typedef struct reals { vec of[PARTS]; } reals;
+
+#define EACH_PART(p) UNROLL for (int p = 0; p < PARTS; p++)
 
 /* ---- one reflection ----------------------------------------------------------------------------------------------- */
 /* x += q(v) or x -= q(v); *bad: lanes that left the range, if `check` asks. */
@@ -19,94 +32,125 @@ INLINE veci shear(veci x, vec v, bool minus, bool check, veci *bad)
 
 /* The weighted sum of reflection i, sum over j > i of a_j x_j, in an order that can be had on the way to it from either
  * side: SUMS sums, of j = k - 1, k - 1 - SUMS .. down to i + 2, of k - 2 .. and so on; these in pairs; then j = i + 1. */
-typedef struct sums { vec of[SUMS], last; } sums;
+typedef struct sums { reals of[SUMS], last; } sums;
 
-INLINE vec total(const sums *s)
+INLINE reals total(const sums *s)
 {
-  return ((s->of[0] + s->of[1]) + (s->of[2] + s->of[3])) + s->last;
+  reals t;
+  EACH_PART(p)
+  t.of[p] = ((s->of[0].of[p] + s->of[1].of[p]) + (s->of[2].of[p] + s->of[3].of[p])) + s->last.of[p];
+  return t;
 }
 
-/* Adds a v to sum number `which`, a variable, of registers. */
-INLINE void add_to(sums *s, int which, float a, vec v)
+/* sum += a v */
+INLINE void add_product(reals *sum, float a, const reals *v)
+{
+  vec w = broadcast(a);
+  EACH_PART(p) sum->of[p] = multiply_add(w, v->of[p], sum->of[p]);
+}
+
+/* The same to sum number `which`, a variable, of registers. */
+INLINE void add_to(sums *s, int which, float a, const reals *v)
 {
   UNROLL
   for (int u = 0; u < SUMS; u++)
-    if (u == which) s->of[u] = multiply_add(broadcast(a), v, s->of[u]);
+    if (u == which) add_product(&s->of[u], a, v);
 }
 
-INLINE vec last_of(float a, vec v)
+INLINE reals last_of(float a, const reals *v)
 {
-  return settled(a * v);
+  reals r;
+  EACH_PART(p) r.of[p] = settled(a * v->of[p]);
+  return r;
 }
 
-static vec weighted_sum(const veci *x, const float *a, int i, int k)
+INLINE reals to_reals(const fixeds *x)
 {
-  sums s = {{{0}}, {0}};
-  for (int j = k - 1; j > i + 1; j--) add_to(&s, (k - 1 - j) % SUMS, a[j], from_int(x[j]));
-  s.last = last_of(a[i + 1], from_int(x[i + 1]));
+  reals r;
+  EACH_PART(p) r.of[p] = from_int(x->of[p]);
+  return r;
+}
+
+static reals weighted_sum(const fixeds *x, const float *a, int i, int k)
+{
+  sums  s = {.last = {{{0}}}};
+  reals v;
+  for (int j = k - 1; j > i + 1; j--) {
+    v = to_reals(&x[j]);
+    add_to(&s, (k - 1 - j) % SUMS, a[j], &v);
+  }
+  v = to_reals(&x[i + 1]);
+  s.last = last_of(a[i + 1], &v);
   return total(&s);
 }
 
-/* x_j -= q(a_j t), returned as a real */
-INLINE vec shear_one(veci *x, float a, vec t, bool check, veci *bad)
+/* x_j -= q(a_j t), returned as reals */
+INLINE reals shear_one(fixeds *x, float a, const reals *t, bool check, veci *bad)
 {
-  *x = shear(*x, a * t, true, check, bad);
-  return from_int(*x);
+  vec w = broadcast(a);
+  EACH_PART(p) x->of[p] = shear(x->of[p], w * t->of[p], true, check, &bad[p]);
+  return to_reals(x);
 }
 
 /* H_i, whose first weighted sum is `first`; returns that of the reflection that follows, of row `b`: i + 1 if `up`, else
  * i - 1. One pass over x, which serves three sums. */
-INLINE vec reflect(veci *x, const float *a, float beta, int i, int k, vec first, const float *b, const bool up, const bool check,
-                   veci *bad)
+INLINE reals reflect(fixeds *x, const float *a, float beta, int i, int k, reals first, const float *b, const bool up,
+                     const bool check, veci *bad)
 {
-  sums own = {{{0}}, {0}}, next = {{{0}}, {0}};
-  int  j = k - 1, end = i + 3;
-  x[i] = shear(x[i], first, false, check, bad);
-  vec t = beta * from_int(x[i]);
+  sums  own = {.last = {{{0}}}}, next = {.last = {{{0}}}};
+  int   j = k - 1, end = i + 3;
+  reals t, v;
+  EACH_PART(p)
+  {
+    x[i].of[p] = shear(x[i].of[p], first.of[p], false, check, &bad[p]);
+    t.of[p] = beta * from_int(x[i].of[p]);
+  }
   for (; j - SUMS + 1 >= end; j -= SUMS) {
     UNROLL
     for (int u = 0; u < SUMS; u++) {
-      vec v = shear_one(&x[j - u], a[j - u], t, check, bad);
-      own.of[u] = multiply_add(broadcast(a[j - u]), v, own.of[u]);
-      next.of[u] = multiply_add(broadcast(b[j - u]), v, next.of[u]);
+      v = shear_one(&x[j - u], a[j - u], &t, check, bad);
+      add_product(&own.of[u], a[j - u], &v);
+      add_product(&next.of[u], b[j - u], &v);
     }
   }
   for (int u = 0; j >= end; j--, u++) {
-    vec v = shear_one(&x[j], a[j], t, check, bad);
-    add_to(&own, u, a[j], v);
-    add_to(&next, u, b[j], v);
+    v = shear_one(&x[j], a[j], &t, check, bad);
+    add_to(&own, u, a[j], &v);
+    add_to(&next, u, b[j], &v);
   }
   if (i + 2 < k) {
-    vec v = shear_one(&x[i + 2], a[i + 2], t, check, bad);
-    add_to(&own, (k - 3 - i) % SUMS, a[i + 2], v);
-    if (up) next.last = last_of(b[i + 2], v);
-    else add_to(&next, (k - 3 - i) % SUMS, b[i + 2], v);
+    v = shear_one(&x[i + 2], a[i + 2], &t, check, bad);
+    add_to(&own, (k - 3 - i) % SUMS, a[i + 2], &v);
+    if (up) next.last = last_of(b[i + 2], &v);
+    else add_to(&next, (k - 3 - i) % SUMS, b[i + 2], &v);
   }
-  vec v = shear_one(&x[i + 1], a[i + 1], t, check, bad);
-  own.last = last_of(a[i + 1], v);
-  if (!up) add_to(&next, (k - 2 - i) % SUMS, b[i + 1], v);
-  x[i] = (veci)(0 - (vecu)x[i]);
-  x[i] = shear(x[i], total(&own), true, check, bad);
-  if (!up) next.last = last_of(b[i], from_int(x[i]));
+  v = shear_one(&x[i + 1], a[i + 1], &t, check, bad);
+  own.last = last_of(a[i + 1], &v);
+  if (!up) add_to(&next, (k - 2 - i) % SUMS, b[i + 1], &v);
+  reals all = total(&own);
+  EACH_PART(p) x[i].of[p] = shear((veci)(0 - (vecu)x[i].of[p]), all.of[p], true, check, &bad[p]);
+  v = to_reals(&x[i]);
+  if (!up) next.last = last_of(b[i], &v);
   return total(&next);
 }
 
 /* ---- one group of one block ----------------------------------------------------------------------------------------- */
-INLINE void signs(veci *x, const float *sign, int k)
+INLINE void signs(fixeds *x, const float *sign, int k)
 {
   for (int j = 0; j < k; j++)
-    if (sign[j] < 0) x[j] = (veci)(0 - (vecu)x[j]);
+    if (sign[j] < 0) EACH_PART(p) x[j].of[p] = (veci)(0 - (vecu)x[j].of[p]);
 }
 
 /* The rows of a are walked up or down; the last has no next one, and takes itself for it. */
-INLINE void mix_group(veci *x, const ebbk_mixing *g, int group, const int k, const bool undo, const bool check, veci *bad)
+INLINE void mix_group(fixeds *x, const ebbk_mixing *g, int group, const bool undo, const bool check, veci *bad)
 {
+  int          k = g->k;
   size_t       at = ebbk_matrix_of(g, group) * (size_t)k;
   const float *a = g->a + at * (size_t)k, *beta = g->beta + at, *sign = g->sign + at;
   if (!undo) signs(x, sign, k);
   if (k > 1) {
-    int i = undo ? 0 : k - 2;
-    vec first = weighted_sum(x, a + (size_t)i * (size_t)k, i, k);
+    int   i = undo ? 0 : k - 2;
+    reals first = weighted_sum(x, a + (size_t)i * (size_t)k, i, k);
     for (int step = 0; step < k - 1; step++, i += undo ? 1 : -1) {
       const float *row = a + (size_t)i * (size_t)k;
       const float *next = step == k - 2 ? row : undo ? row + k : row - k;
@@ -116,92 +160,106 @@ INLINE void mix_group(veci *x, const ebbk_mixing *g, int group, const int k, con
   if (undo) signs(x, sign, k);
 }
 
-NOINLINE void mix_unchecked(veci *x, const ebbk_mixing *g, int group, bool undo)
+NOINLINE void mix_unchecked(fixeds *x, const ebbk_mixing *g, int group, bool undo)
 {
-  veci bad;
-  if (undo) mix_group(x, g, group, g->k, true, false, &bad);
-  else mix_group(x, g, group, g->k, false, false, &bad);
+  veci bad[PARTS];
+  if (undo) mix_group(x, g, group, true, false, bad);
+  else mix_group(x, g, group, false, false, bad);
 }
 
-NOINLINE void mix_checked(veci *x, const ebbk_mixing *g, int group, bool undo, veci *bad)
+NOINLINE void mix_checked(fixeds *x, const ebbk_mixing *g, int group, bool undo, veci *bad)
 {
-  if (undo) mix_group(x, g, group, g->k, true, true, bad);
-  else mix_group(x, g, group, g->k, false, true, bad);
+  if (undo) mix_group(x, g, group, true, true, bad);
+  else mix_group(x, g, group, false, true, bad);
 }
 
 /* No value on the way is larger than |x| sqrt(k): what H_i's first shear makes is (v^T x), and |v|^2 <= k. Where that is
  * within the range, nothing needs a check. */
-INLINE bool may_leave(const veci *x, int k, vec *norm2)
+INLINE bool may_leave(const fixeds *x, int k, reals *norm2)
 {
-  vec sum = {0};
+  reals sum = {{{0}}};
+  bool  may = false;
   for (int j = 0; j < k; j++) {
-    vec v = from_int(x[j]);
-    sum += v * v;
+    reals v = to_reals(&x[j]);
+    EACH_PART(p) sum.of[p] += v.of[p] * v.of[p];
   }
   *norm2 = sum;
-  return any(~(sum < 0.99f * (limit * limit / (float)k)));
+  EACH_PART(p) may |= any(~(sum.of[p] < 0.99f * (limit * limit / (float)k)));
+  return may;
 }
 
 /* Only lanes below `lanes` are somebody's. */
-static void mix_block(veci *x, const ebbk_mixing *g, int group, bool undo, int lanes, ebbk_range *seen)
+static void mix_block(fixeds *x, const ebbk_mixing *g, int group, bool undo, int lanes, ebbk_range *seen)
 {
-  vec  norm2;
-  veci bad = {0};
+  reals norm2;
+  veci  bad[PARTS] = {{0}};
   if (!may_leave(x, g->k, &norm2)) {
     mix_unchecked(x, g, group, undo);
     return;
   }
-  mix_checked(x, g, group, undo, &bad);
+  mix_checked(x, g, group, undo, bad);
   for (int i = 0; i < lanes; i++)
-    if (bad[i]) note(seen, sqrt((double)norm2[i]) / (double)EBB_FIXED_ONE);
+    if (bad[i / VL][i % VL]) note(seen, sqrt((double)norm2.of[i / VL][i % VL]) / (double)EBB_FIXED_ONE);
 }
 
 /* ---- all rows ----------------------------------------------------------------------------------------------------- */
-/* VL rows of `channels` channels, as vectors of one channel each, and back. What lies behind the channels of the last square
- * is nobody's; lanes without a row are zeros. */
-static void gather(veci *x, const int32_t *p, int stride, int channels, int lanes)
+/* VL rows of `channels` channels become part p of those channels, and back. Lanes without a row are zeros. */
+static void gather(fixeds *x, int p, const int32_t *from, int stride, int channels, int lanes)
 {
   for (int j = 0; j < channels; j += VL) {
-    int n = channels - j < VL ? channels - j : VL;
-    for (int i = 0; i < VL; i++) x[j + i] = i < lanes ? load_tail_int(p + (size_t)i * (size_t)stride + j, n) : (veci){0};
-    transpose(x + j);
+    veci square[VL];
+    int  n = channels - j < VL ? channels - j : VL;
+    for (int i = 0; i < VL; i++) square[i] = i < lanes ? load_tail_int(from + (size_t)i * (size_t)stride + j, n) : (veci){0};
+    transpose(square);
+    for (int i = 0; i < n; i++) x[j + i].of[p] = square[i];
   }
 }
 
-static void scatter(int32_t *p, int stride, veci *x, int channels, int lanes)
+static void scatter(int32_t *to, int stride, const fixeds *x, int p, int channels, int lanes)
 {
   for (int j = 0; j < channels; j += VL) {
-    int n = channels - j < VL ? channels - j : VL;
-    transpose(x + j);
-    for (int i = 0; i < lanes; i++) store_tail_int(p + (size_t)i * (size_t)stride + j, x[j + i], n);
+    veci square[VL];
+    int  n = channels - j < VL ? channels - j : VL;
+    for (int i = 0; i < VL; i++) square[i] = i < n ? x[j + i].of[p] : (veci){0};
+    transpose(square);
+    for (int i = 0; i < lanes; i++) store_tail_int(to + (size_t)i * (size_t)stride + j, square[i], n);
   }
+}
+
+/* Rows of part p among `lanes`. */
+INLINE int part_lanes(int p, int lanes)
+{
+  int left = lanes - p * VL;
+  return left < 0 ? 0 : left < VL ? left : VL;
 }
 
 /* As many groups at a time as a block has room for. */
 static void mix_lanes(int32_t *x, int xs, const ebbk_mixing *g, int lanes, bool undo, ebbk_range *seen)
 {
-  veci block[MOST_CHANNELS + VL];
-  int  room = MOST_CHANNELS / g->k;
+  fixeds block[MOST_CHANNELS];
+  int    room = MOST_CHANNELS / g->k;
   for (int first = 0; first < g->groups; first += room) {
-    int      count = g->groups - first < room ? g->groups - first : room;
-    int32_t *p = x + (size_t)first * (size_t)g->k;
-    gather(block, p, xs, count * g->k, lanes);
+    int      count = g->groups - first < room ? g->groups - first : room, channels = count * g->k;
+    int32_t *rows = x + (size_t)first * (size_t)g->k;
+    for (int p = 0; p < PARTS; p++)
+      gather(block, p, rows + (size_t)(p * VL) * (size_t)xs, xs, channels, part_lanes(p, lanes));
     for (int i = 0; i < count; i++) mix_block(block + i * g->k, g, first + i, undo, lanes, seen);
-    scatter(p, xs, block, count * g->k, lanes);
+    for (int p = 0; p < PARTS; p++)
+      scatter(rows + (size_t)(p * VL) * (size_t)xs, xs, block, p, channels, part_lanes(p, lanes));
   }
 }
 
 static void mix_rows(int32_t *x, int xs, const ebbk_mixing *g, size_t rows, bool undo, ebbk_range *range)
 {
-  ptrdiff_t blocks = (ptrdiff_t)((rows + VL - 1) / VL);
+  ptrdiff_t blocks = (ptrdiff_t)((rows + BLOCK_ROWS - 1) / BLOCK_ROWS);
   uint64_t  count = 0;
   double    worst = 0;
   EBB_ASSERT(g->k <= MOST_CHANNELS, "mixing of %d channels, at most %d", g->k, MOST_CHANNELS);
-#pragma omp parallel for schedule(static) if (blocks > 4) reduction(+ : count) reduction(max : worst)
+#pragma omp parallel for schedule(static) if (blocks > 2) reduction(+ : count) reduction(max : worst)
   for (ptrdiff_t b = 0; b < blocks; b++) {
     ebbk_range seen = {0};
-    size_t     first = (size_t)b * VL;
-    int        lanes = rows - first < VL ? (int)(rows - first) : VL;
+    size_t     first = (size_t)b * BLOCK_ROWS;
+    int        lanes = rows - first < BLOCK_ROWS ? (int)(rows - first) : BLOCK_ROWS;
     mix_lanes(x + first * (size_t)xs, xs, g, lanes, undo, &seen);
     count += seen.count;
     worst = seen.worst > worst ? seen.worst : worst;
