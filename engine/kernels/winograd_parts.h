@@ -190,18 +190,21 @@ INLINE void input_columns(const int how, vec (*t)[STRIP_COLUMNS], const image_ro
   }
 }
 
-/* Along the rows, of one vector of channels, of which `n` are stored: v (point, tile, width). */
+/* Along the rows, of one vector of channels, of which `n` are stored: v (point, tile, width). Row by row, so that memory is
+ * written at six places at a time, not at 36. */
 INLINE void input_tiles(float *v, const transformed *to, vec (*t)[STRIP_COLUMNS], int tiles, int n)
 {
-  for (int i = 0; i < tiles; i++, v += to->width)
-    for (int r = 0; r < PATCH; r++) {
+  for (int r = 0; r < PATCH; r++) {
+    float *at = v + (size_t)(r * PATCH) * to->point;
+    for (int i = 0; i < tiles; i++, at += to->width) {
       vec y[PATCH];
       input_line(y, 1, &t[r][i * OUT], 1);
       if (n == VL)
-        for (int j = 0; j < PATCH; j++) store(v + (size_t)(r * PATCH + j) * to->point, y[j]);
+        for (int j = 0; j < PATCH; j++) store(at + (size_t)j * to->point, y[j]);
       else
-        for (int j = 0; j < PATCH; j++) store_part(v + (size_t)(r * PATCH + j) * to->point, y[j], n);
+        for (int j = 0; j < PATCH; j++) store_part(at + (size_t)j * to->point, y[j], n);
     }
+  }
 }
 
 INLINE void input_strip_of(const int how, float *v, const transformed *to, const source *s, const grid *g, place q, int d)

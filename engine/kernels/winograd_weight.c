@@ -63,8 +63,8 @@ static plan plan_of(const ebbk_conv *c)
   p.channel_groups = parts(p.padded, p.group);
   int tiles = (int)(INPUT_BYTES / (POINTS * sizeof(float) * (size_t)p.group));
   grid_plan(&p.g, most(TILES_LEAST * p.g.taps, least(TILES_MOST, tiles)), parts(UNITS_WANTED, p.channel_groups), TILES_LEAST);
-  size_t chunks = PARTIAL_BYTES / (sums_floats(&p) * sizeof(float));
-  p.chunks = chunks < 1 ? 1 : chunks > CHUNKS_MOST ? CHUNKS_MOST : (int)chunks;
+  p.chunks = CHUNKS_MOST; /* halved, so that powers of two threads share them evenly */
+  while (p.chunks > 1 && sums_floats(&p) * sizeof(float) * (size_t)p.chunks > PARTIAL_BYTES) p.chunks /= 2;
   p.chunks = least(most(p.chunks, parts(UNITS_WANTED, p.channel_groups)), grid_items(&p.g));
   return p;
 }
