@@ -62,7 +62,7 @@ static size_t weight_bytes(const plan *p)
 /* Products of tiles that fill no vector of rows are computed and thrown away: their input must be there to be read. */
 static size_t input_point(const plan *p)
 {
-  return point_floats((size_t)(grid_tiles(&p->g, true) + ROWS_ONE) * (size_t)p->ci);
+  return point_floats((size_t)(grid_tiles(&p->g, true) + ROWS) * (size_t)p->ci);
 }
 
 static size_t product_point(void)
