@@ -8,8 +8,8 @@ enum {
   MOST_CHANNELS = 1024,
   CHUNKS = 16,
   ROWS_LEAST = 64,
-  SUMS = 4,
-  PARTS = REGISTERS == 32 ? 2 : 1, /* vectors of rows that share what is loaded of a */
+  PARTS = REGISTERS == 32 ? 4 : 1, /* vectors of rows that share what is loaded of a, and fill each other's waits */
+  SUMS = REGISTERS == 32 ? 2 : 4,  /* with these there are sums enough to hide an addition's latency */
   BLOCK_ROWS = PARTS * VL,
 };
 
@@ -38,7 +38,11 @@ INLINE reals total(const sums *s)
 {
   reals t;
   EACH_PART(p)
-  t.of[p] = ((s->of[0].of[p] + s->of[1].of[p]) + (s->of[2].of[p] + s->of[3].of[p])) + s->last.of[p];
+  {
+    t.of[p] = s->of[0].of[p] + s->of[1].of[p];
+    if (SUMS == 4) t.of[p] += s->of[SUMS - 2].of[p] + s->of[SUMS - 1].of[p];
+    t.of[p] += s->last.of[p];
+  }
   return t;
 }
 
@@ -113,7 +117,7 @@ INLINE reals reflect(fixeds *x, const float *a, float beta, int i, int k, reals 
       add_product(&next.of[u], b[j - u], &v);
     }
   }
-  for (int u = 0; j >= end; j--, u++) {
+  for (int u = 0; j >= end; j--, u++) { /* fewer than SUMS */
     v = shear_one(&x[j], a[j], &t, check, bad);
     add_to(&own, u, a[j], &v);
     add_to(&next, u, b[j], &v);
