@@ -144,7 +144,7 @@ INLINE void moments_of(const bool stream, partial sum, const job *j, const part 
         vec d = read_vec(stream, x, l) - k;
         ask(x, RUN * j->xs);
         s += d;
-        q += d * d;
+        q = multiply_add(d, d, q);
       }
       add_lanes(sum[0] + v, s);
       add_lanes(sum[1] + v, q);
@@ -266,7 +266,7 @@ INLINE void affine_act_of(const bool stream, partial sum, const job *j, const pa
         ask(dy, RUN * j->dys);
         vec dz = if_positive(affine(value, scale, shift), d, j->slope * d);
         s += dz;
-        sx += dz * (value - mean);
+        sx = multiply_add(dz, value - mean, sx);
       }
       add_lanes(sum[0] + v, s);
       add_lanes(sum[1] + v, sx);
@@ -305,8 +305,8 @@ INLINE void grad_rows(const bool stream, const ebbk_write how, const ebbk_output
       vec value = read_vec(stream, x, n), grad = load_tail(d, n);
       vec z = affine(value, load_tail(in->scale + at, n), load_tail(in->shift + at, n));
       vec dz = if_positive(z, grad, in->slope * grad);
-      vec rest = load_tail(k->b + at, n) * (value - load_tail(k->mean + at, n)) + load_tail(k->e + at, n);
-      write_vec(how, dx, load_tail(k->a + at, n) * dz + rest, n, NULL);
+      vec rest = multiply_add(load_tail(k->b + at, n), value - load_tail(k->mean + at, n), load_tail(k->e + at, n));
+      write_vec(how, dx, multiply_add(load_tail(k->a + at, n), dz, rest), n, NULL);
     }
 }
 

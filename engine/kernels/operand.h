@@ -21,7 +21,7 @@ INLINE vec read_vec(const bool stream, const float *p, int n)
 /* act(z) = z > 0 ? z : slope z at z = x scale + shift; the kernels that meet it must agree on the sign of z to the bit */
 INLINE vec affine(vec x, vec scale, vec shift)
 {
-  return x * scale + shift;
+  return multiply_add(x, scale, shift);
 }
 
 INLINE vec activated(vec z, float slope)

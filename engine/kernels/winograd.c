@@ -42,8 +42,8 @@ static plan plan_of(const ebbk_conv *c, bool gradient)
     p.g.pad[i] = gradient ? c->kernel[i] - 1 - c->pad[i] : c->pad[i];
   }
   int tiles = (int)((p.g.taps > 1 ? SOLID_BYTES : FLAT_BYTES) / (POINTS * sizeof(float) * (size_t)p.ci));
-  grid_plan(&p.g, most(TILES_LEAST, least(TILES_MOST, tiles)), ITEMS_WANTED, ROWS);
   p.vectors = parts(p.co, VL);
+  grid_plan(&p.g, most(TILES_LEAST, least(TILES_MOST, tiles)), ITEMS_WANTED, p.vectors > 1 ? ROWS : ROWS_NARROW);
   return p;
 }
 

@@ -19,17 +19,23 @@ static const float P = 0.625f, P2 = 0.390625f, P3 = 0.244140625f; /* the points 
 static const float Q = 1.5f, Q2 = 2.25f, Q3 = 3.375f;
 
 /* ---- along one dimension ---------------------------------------------------------------------------------------- */
+/* In multiply-adds that are written out: variants of a kernel must round alike. */
+INLINE vec plus(vec c, float a, vec b) /* c + a b */
+{
+  return multiply_add(broadcast(a), b, c);
+}
+
 /* y (6) = B^T d (6) */
 INLINE void input_line(vec *y, const int ys, const vec *d, const int ds)
 {
-  vec even = d[4 * ds] - Q2 * d[2 * ds], odd = d[3 * ds] - Q2 * d[ds];
-  y[0] = P2 * Q2 * d[0] - (P2 + Q2) * d[2 * ds] + d[4 * ds];
-  y[ys] = even + P * odd;
-  y[2 * ys] = even - P * odd;
-  even = d[4 * ds] - P2 * d[2 * ds], odd = d[3 * ds] - P2 * d[ds];
-  y[3 * ys] = even + Q * odd;
-  y[4 * ys] = even - Q * odd;
-  y[5 * ys] = P2 * Q2 * d[ds] - (P2 + Q2) * d[3 * ds] + d[5 * ds];
+  vec even = plus(d[4 * ds], -Q2, d[2 * ds]), odd = plus(d[3 * ds], -Q2, d[ds]);
+  y[0] = plus(plus(d[4 * ds], -(P2 + Q2), d[2 * ds]), P2 * Q2, d[0]);
+  y[ys] = plus(even, P, odd);
+  y[2 * ys] = plus(even, -P, odd);
+  even = plus(d[4 * ds], -P2, d[2 * ds]), odd = plus(d[3 * ds], -P2, d[ds]);
+  y[3 * ys] = plus(even, Q, odd);
+  y[4 * ys] = plus(even, -Q, odd);
+  y[5 * ys] = plus(plus(d[5 * ds], -(P2 + Q2), d[3 * ds]), P2 * Q2, d[ds]);
 }
 
 /* y (4) = A^T m (6) */
@@ -38,19 +44,19 @@ INLINE void output_line(vec *y, const int ys, const vec *m, const int ms)
   vec sum = m[ms] + m[2 * ms], difference = m[ms] - m[2 * ms];
   vec sum2 = m[3 * ms] + m[4 * ms], difference2 = m[3 * ms] - m[4 * ms];
   y[0] = m[0] + sum + sum2;
-  y[ys] = P * difference + Q * difference2;
-  y[2 * ys] = P2 * sum + Q2 * sum2;
-  y[3 * ys] = m[5 * ms] + P3 * difference + Q3 * difference2;
+  y[ys] = plus(P * difference, Q, difference2);
+  y[2 * ys] = plus(P2 * sum, Q2, sum2);
+  y[3 * ys] = plus(plus(m[5 * ms], P3, difference), Q3, difference2);
 }
 
 /* y (6) = A d (4), the adjoint of output_line */
 INLINE void output_line_adjoint(vec *y, const int ys, const vec *d, const int ds)
 {
-  vec even = d[0] + P2 * d[2 * ds], odd = P * d[ds] + P3 * d[3 * ds];
+  vec even = plus(d[0], P2, d[2 * ds]), odd = plus(P * d[ds], P3, d[3 * ds]);
   y[0] = d[0];
   y[ys] = even + odd;
   y[2 * ys] = even - odd;
-  even = d[0] + Q2 * d[2 * ds], odd = Q * d[ds] + Q3 * d[3 * ds];
+  even = plus(d[0], Q2, d[2 * ds]), odd = plus(Q * d[ds], Q3, d[3 * ds]);
   y[3 * ys] = even + odd;
   y[4 * ys] = even - odd;
   y[5 * ys] = d[3 * ds];
@@ -63,13 +69,13 @@ static const float GQ = 1 / (2 * 2.25f * (2.25f - 0.390625f));            /* 1 /
 /* u (6) = G w (3) */
 INLINE void weight_line(vec *u, const int us, const vec *w, const int ws)
 {
-  vec even = GP * w[0] + GP * P2 * w[2 * ws], odd = GP * P * w[ws];
+  vec even = plus(GP * w[0], GP * P2, w[2 * ws]);
   u[0] = G0 * w[0];
-  u[us] = even + odd;
-  u[2 * us] = even - odd;
-  even = GQ * w[0] + GQ * Q2 * w[2 * ws], odd = GQ * Q * w[ws];
-  u[3 * us] = even + odd;
-  u[4 * us] = even - odd;
+  u[us] = plus(even, GP * P, w[ws]);
+  u[2 * us] = plus(even, -GP * P, w[ws]);
+  even = plus(GQ * w[0], GQ * Q2, w[2 * ws]);
+  u[3 * us] = plus(even, GQ * Q, w[ws]);
+  u[4 * us] = plus(even, -GQ * Q, w[ws]);
   u[5 * us] = w[2 * ws];
 }
 
@@ -78,9 +84,9 @@ INLINE void weight_line_adjoint(vec *w, const int ws, const vec *u, const int us
 {
   vec sum = u[us] + u[2 * us], difference = u[us] - u[2 * us];
   vec sum2 = u[3 * us] + u[4 * us], difference2 = u[3 * us] - u[4 * us];
-  w[0] = G0 * u[0] + GP * sum + GQ * sum2;
-  w[ws] = GP * P * difference + GQ * Q * difference2;
-  w[2 * ws] = u[5 * us] + GP * P2 * sum + GQ * Q2 * sum2;
+  w[0] = plus(plus(G0 * u[0], GP, sum), GQ, sum2);
+  w[ws] = plus(GP * P * difference, GQ * Q, difference2);
+  w[2 * ws] = plus(plus(u[5 * us], GP * P2, sum), GQ * Q2, sum2);
 }
 
 /* ---- tiles ------------------------------------------------------------------------------------------------------ */
