@@ -314,13 +314,19 @@ static void multiply(const work *k, float *m, const float *v, const item *it, in
   }
 }
 
+/* Products of an item of so many tiles. */
+static int calls(const plan *p, int tiles)
+{
+  return POINTS * (p->vectors / WIDE * parts(tiles, ROWS) + p->vectors % WIDE * parts(tiles, ROWS_NARROW));
+}
+
 static void compute_item(const work *k, const item *it, const item *following, float *v, float *m)
 {
   const plan *p = &k->p;
   transformed input = {v, input_point(p), p->ci};
   int         tiles = it->depths * it->strips * p->g.strip;
   ebbk_range  seen = {0};
-  ahead       next = input_ahead(&k->x, &p->g, following, parts(p->vectors, WIDE) * POINTS * parts(tiles, ROWS));
+  ahead       next = input_ahead(&k->x, &p->g, following, calls(p, tiles));
   transform_input(&input, &k->x, &p->g, it);
   for (int panel = 0; panel < p->vectors; panel += WIDE)
     for (int i = 0; i < tiles; i += BLOCK) {

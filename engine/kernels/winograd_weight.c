@@ -206,7 +206,8 @@ static void add_products(const plan *p, float *sum, bool add, const float *v, co
 static void plan_ahead(ahead next[2], const plan *p, const source *x, int item_number, int channels)
 {
   item k = item_at(&p->g, least(item_number, grid_items(&p->g) - 1));
-  int  calls = parts(p->vectors, WIDE) * POINTS * p->g.taps * parts(channels, CHANNELS);
+  int  steps = p->vectors / WIDE * parts(channels, CHANNELS) + p->vectors % WIDE * parts(channels, NARROW_CHANNELS);
+  int  calls = POINTS * p->g.taps * steps;
   next[0] = input_ahead(x, &p->g, &k, calls);
   next[1] = strips_ahead(p->dy, p->dys, p->co, p->g.out, &p->g, &k, 0, OUT, calls);
 }
