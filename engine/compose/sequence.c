@@ -118,10 +118,11 @@ static void copy(const ebb_run *r, ebb_view y, ebb_view x)
 /* Into y, or onto the stream z, which shows in y's shape. */
 typedef struct sink { ebb_view y; bool update; ebb_sign sign; } sink;
 
-static void last_layer(const ebb_layer *l, ebb_run *r, ebb_view x, const sink *to)
+/* Layer i, whose result goes to y, or, of the last, where the sequence's does. */
+static void call(const ebb_sequence *s, int i, ebb_run *r, ebb_view x, ebb_view y, const sink *to)
 {
-  if (to->update) ebb_update_layer(l, r, x, to->y, to->sign);
-  else ebb_forward_layer(l, r, x, to->y);
+  if (to->update && i + 1 == s->count) ebb_update_layer(s->layers[i], r, x, to->y, to->sign);
+  else ebb_forward_layer(s->layers[i], r, x, y);
 }
 
 /* ---- forward, nothing kept ------------------------------------------------------------------------------------ */
@@ -170,8 +171,7 @@ static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, const 
       copy(r, mine, now);
       now = mine;
     }
-    if (i + 1 == s->count) last_layer(l, r, now, to);
-    else ebb_forward_layer(l, r, now, next);
+    call(s, i, r, now, next, to);
     now = next;
     owned = true;
   }
@@ -218,8 +218,7 @@ static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, const si
     else if (keeps_in_place(s, r, i, owned)) next = over_input(r, now, out);
     else next = output_of(s, r, i, out, to->y);
     r->keep = ebb_keep_inside(l, outer);
-    if (i + 1 == s->count && to->update) last_layer(l, r, now, to);
-    else ebb_forward_layer(l, r, now, next);
+    call(s, i, r, now, next, to);
     r->keep = outer;
     ebb_kept_push(r, now, mark);
     now = next;

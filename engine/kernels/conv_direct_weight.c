@@ -160,23 +160,15 @@ INLINE void add_to(float *sum, vec v)
 /* sum[i, v] += sum over pixels of x[i] dy[v] */
 INLINE void tile(const int channels, const int vectors, float *sum, size_t sum_row, const piece *s)
 {
-  vec          acc[STEP][2], b[2];
+  vec          acc[OUTER_MOST][2], b[2];
   const float *dy = s->dy;
-  UNROLL
-  for (int i = 0; i < channels; i++)
-    UNROLL
-    for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
+  outer_clear(channels, vectors, acc);
   for (int r = 0; r < s->rows; r++) {
     const float *x = s->x + (size_t)r * s->x_row;
     for (int w = 0; w < s->columns; w++, x += s->x_pixel, dy += VL) {
       UNROLL
       for (int v = 0; v < vectors; v++) b[v] = load(dy + (size_t)v * s->dy_vector);
-      UNROLL
-      for (int i = 0; i < channels; i++) {
-        vec a = broadcast(x[i]);
-        UNROLL
-        for (int v = 0; v < vectors; v++) acc[i][v] += a * b[v];
-      }
+      outer_add(channels, vectors, acc, x, b);
     }
   }
   UNROLL

@@ -94,6 +94,27 @@ INLINE void source_pixel(float *to, const source *s, const float *x, int sample,
   }
 }
 
+/* ---- outer products in registers: acc[i, v] += x[i] b[v], of up to OUTER_MOST channels and two vectors ----------------- */
+enum { OUTER_MOST = 8 };
+
+INLINE void outer_clear(const int channels, const int vectors, vec acc[OUTER_MOST][2])
+{
+  UNROLL
+  for (int i = 0; i < channels; i++)
+    UNROLL
+    for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
+}
+
+INLINE void outer_add(const int channels, const int vectors, vec acc[OUTER_MOST][2], const float *x, const vec b[2])
+{
+  UNROLL
+  for (int i = 0; i < channels; i++) {
+    vec a = broadcast(x[i]);
+    UNROLL
+    for (int v = 0; v < vectors; v++) acc[i][v] += a * b[v];
+  }
+}
+
 /* What the next work item will read, asked for a few pixels at a time while this one computes: packing would otherwise
  * wait for memory. `left` pixels from `at` on, c channels each. A hint only; results do not depend on it. */
 typedef struct ahead {

@@ -213,40 +213,19 @@ typedef struct work {
   const float *b, *u;
 } work;
 
-/* Where the results of a tile go: y is its first pixel's first channel; rows and columns as far as they exist. */
-typedef struct target {
-  float *y;
-  int    rows, columns;
-} target;
-
-/* Those of tiles [first, end) of an item. */
-static void find_targets(target *to, const work *k, const item *it, int first, int end)
-{
-  const grid *g = &k->p.g;
-  for (int i = first; i < end; i++, to++) {
-    place  q = place_of(g, it->first + i / g->strip % it->strips);
-    int    column = q.column + i % g->strip * OUT, depth = it->depth + i / (g->strip * it->strips);
-    size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
-    to->y = (float *)k->y.y + (row * (size_t)g->out[2] + (size_t)column) * (size_t)k->y.stride;
-    to->rows = least(OUT, g->out[1] - q.row);
-    to->columns = most(0, least(OUT, g->out[2] - column));
-  }
-}
-
 /* Asks for the memory of row r of a tile's results, one panel of channels, which will be written while others compute. */
-static void ask_target(const target *to, int r, size_t row, size_t pixel, int channel, int channels)
+static void ask_results(const work *k, const tile_place *to, int r, int channel, int channels)
 {
+  const float *y = (const float *)k->y.y + (to->pixel + (size_t)r * (size_t)k->p.g.out[2]) * (size_t)k->y.stride + channel;
   if (r >= to->rows) return;
-  for (int c = 0; c < to->columns; c++)
-    for (int i = 0; i < channels; i += 16)
-      __builtin_prefetch(to->y + (size_t)r * row + (size_t)c * pixel + channel + i, 1, 2);
+  for (int c = 0; c < to->columns; c++, y += k->y.stride)
+    for (int i = 0; i < channels; i += 16) __builtin_prefetch(y + i, 1, 2);
 }
 
 /* 4x4 results of the n channels of one vector. */
-INLINE void output_tile_of(const ebbk_write how, const target *to, size_t row, size_t pixel, int channel, int n, const float *m,
-                           size_t m_point, vec bias, ebbk_range *seen)
+INLINE void output_tile(const ebbk_write how, float *y, const tile_place *to, size_t row, size_t pixel, int n, const float *m,
+                        size_t m_point, vec bias, ebbk_range *seen)
 {
-  float *y = to->y + channel;
   vec t[OUT][PATCH];
   UNROLL
   for (int c = 0; c < PATCH; c++) {
@@ -266,17 +245,18 @@ INLINE void output_tile_of(const ebbk_write how, const target *to, size_t row, s
 }
 
 /* The n channels of vector `v` of a block of tiles. */
-INLINE void output_tiles(const ebbk_write how, const work *k, const target *to, int tiles, const float *m, int lanes, int channel,
+INLINE void output_tiles(const ebbk_write how, const work *k, const tile_place *to, int tiles, const float *m, int lanes, int channel,
                          int n, ebbk_range *seen)
 {
   size_t pixel = (size_t)k->y.stride, row = (size_t)k->p.g.out[2] * pixel;
   vec    bias = k->b ? load_tail(k->b + channel, n) : (vec){0};
   for (int i = 0; i < tiles; i++)
-    output_tile_of(how, to + i, row, pixel, channel, n, m + i * lanes, product_point(), bias, seen);
+    output_tile(how, (float *)k->y.y + to[i].pixel * pixel + channel, to + i, row, pixel, n, m + i * lanes, product_point(), bias,
+                seen);
 }
 
 /* One panel of channels. */
-static void transform_output(const work *k, const target *to, int tiles, const float *m, int panel, ebbk_range *seen)
+static void transform_output(const work *k, const tile_place *to, int tiles, const float *m, int panel, ebbk_range *seen)
 {
   int vectors = least(WIDE, k->p.vectors - panel);
   for (int v = 0; v < vectors; v++, m += VL) {
@@ -291,7 +271,7 @@ static void transform_output(const work *k, const target *to, int tiles, const f
 }
 
 /* ---- work items ------------------------------------------------------------------------------------------------- */
-static void multiply(const work *k, float *m, const float *v, const item *it, int panel, int first, int end, const target *to,
+static void multiply(const work *k, float *m, const float *v, const item *it, int panel, int first, int end, const tile_place *to,
                      ahead *next)
 {
   const plan *p = &k->p;
@@ -299,11 +279,10 @@ static void multiply(const work *k, float *m, const float *v, const item *it, in
   size_t      ci = (size_t)p->ci, x_point = input_point(p), u_point = weight_point(p, lanes);
   const float *u = k->u + (size_t)(panel / WIDE) * POINTS * weight_point(p, WIDE * VL);
   factors      f = {.x_tap = (size_t)(it->strips * p->g.strip) * ci, .taps = p->g.taps, .ci = p->ci};
-  size_t pixel = (size_t)k->y.stride, row = (size_t)p->g.out[2] * pixel;
-  int    asked = 0, lines = (end - first) * OUT;
+  int          asked = 0, lines = (end - first) * OUT;
   for (int point = 0; point < POINTS; point++) {
     for (; asked * POINTS < lines * (point + 1); asked++)
-      ask_target(to + asked / OUT, asked % OUT, row, pixel, panel * VL, least(lanes, p->co - panel * VL));
+      ask_results(k, to + asked / OUT, asked % OUT, panel * VL, least(lanes, p->co - panel * VL));
     for (int i = first; i < end;) {
       f.x = v + (size_t)point * x_point + (size_t)i * ci;
       f.u = u + (size_t)point * u_point;
@@ -330,9 +309,9 @@ static void compute_item(const work *k, const item *it, const item *following, f
   transform_input(&input, &k->x, &p->g, it);
   for (int panel = 0; panel < p->vectors; panel += WIDE)
     for (int i = 0; i < tiles; i += BLOCK) {
-      int    end = least(tiles, i + BLOCK);
-      target to[BLOCK];
-      find_targets(to, k, it, i, end);
+      int        end = least(tiles, i + BLOCK);
+      tile_place to[BLOCK];
+      for (int j = i; j < end; j++) to[j - i] = tile_at(&p->g, it, j);
       multiply(k, m, v, it, panel, i, end, to, &next);
       transform_output(k, to, end - i, m, panel, &seen);
     }

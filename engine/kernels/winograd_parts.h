@@ -5,13 +5,12 @@
  *   Y = A^T [ (G w G^T) * (B^T d B) ] A
  * with 36 products, point by point, where there were 144. In depth the taps are summed directly. Source: A. Lavin and
  * S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4; here with the points 0, +-5/8,
- * +-3/2 and infinity, whose error is a third of that of 0, +-1, +-2 (and all of A and B exact in float).
+ * +-3/2 and infinity, whose error is a quarter of that of 0, +-1, +-2 (and all of A and B exact in float).
  *
  * Tiles stand in strips (neighbours in a row of tiles), strips in groups (of any samples). A work item is a group along a
  * run of depths; its tiles are numbered (depth, strip, tile), so that a tap of depth is an offset. */
 #pragma once
 #include "kernels/conv_parts.h"
-#include "kernels/operand.h"
 
 enum { POINTS = 36, PATCH = 6, OUT = 4, STRIP_MOST = 12, STRIP_COLUMNS = STRIP_MOST * OUT + PATCH - OUT };
 
@@ -95,7 +94,7 @@ typedef struct grid {
   int n, in[3], out[3], pad[3], taps;
   int rows, columns;                 /* of tiles in a plane                              */
   int strip, pieces;                 /* tiles in a strip, strips in a row of tiles       */
-  int strips, group, groups;         /* strips of all samples and in a group, groups     */
+  int strips, group;                 /* strips of all samples, and in a group            */
   int depths, runs;                  /* output depths in a work item, items along depth  */
 } grid;
 
@@ -118,8 +117,7 @@ INLINE void grid_plan(grid *g, int tiles, int items, int few)
   while (g->group > 1 && grid_items(g) < items && (g->group + 1) / 2 * g->strip * g->depths >= few) g->group = (g->group + 1) / 2;
   while (g->depths > 2 && grid_items(g) < items && (g->depths + 1) / 2 * g->strip * g->group >= few)
     g->depths = (g->depths + 1) / 2;
-  g->groups = parts(g->strips, g->group);
-  g->group = parts(g->strips, g->groups);
+  g->group = parts(g->strips, parts(g->strips, g->group));
   g->runs = parts(g->out[0], g->depths);
   g->depths = parts(g->out[0], g->runs);
 }
@@ -145,6 +143,18 @@ typedef struct place { int sample, row, column; } place;
 INLINE place place_of(const grid *g, int s)
 {
   return (place){s / (g->rows * g->pieces), s / g->pieces % g->rows * OUT, s % g->pieces * g->strip * OUT};
+}
+
+/* Tile i of an item: its first pixel among all results, and how many of its rows and columns exist. */
+typedef struct tile_place { size_t pixel; int rows, columns; } tile_place;
+
+INLINE tile_place tile_at(const grid *g, const item *k, int i)
+{
+  place  q = place_of(g, k->first + i / g->strip % k->strips);
+  int    column = q.column + i % g->strip * OUT, depth = k->depth + i / (g->strip * k->strips);
+  size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
+  return (tile_place){row * (size_t)g->out[2] + (size_t)column, least(OUT, g->out[1] - q.row),
+                      most(0, least(OUT, g->out[2] - column))};
 }
 
 /* Floats from one point of a transformed tensor to the next: an odd number of cache lines, or the 36 lines that a

@@ -124,14 +124,11 @@ static void transform_gradient(float *to, const plan *p, const item *k, int pane
   size_t      row = (size_t)g->out[2] * p->dys;
   int         tiles = k->depths * k->strips * g->strip;
   for (int i = 0; i < tiles; i++) {
-    place        q = place_of(g, k->first + i / g->strip % k->strips);
-    int          column = q.column + i % g->strip * OUT, depth = k->depth + i / (g->strip * k->strips);
-    size_t       line = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
-    const float *dy = p->dy + (line * (size_t)g->out[2] + (size_t)column) * p->dys;
+    tile_place q = tile_at(g, k, i);
     for (int v = 0; v < vectors; v++) {
       int channel = (panel + v) * VL;
-      gradient_tile(to + (i * vectors + v) * VL, gradient_point(p), dy + channel, row, p->dys,
-                    least(OUT, g->out[1] - q.row), least(OUT, g->out[2] - column), least(VL, p->co - channel));
+      gradient_tile(to + (i * vectors + v) * VL, gradient_point(p), p->dy + q.pixel * p->dys + channel, row, p->dys, q.rows,
+                    q.columns, least(VL, p->co - channel));
     }
   }
 }
@@ -147,21 +144,13 @@ typedef struct factors {
 /* sum[i, v] = or += sum over tiles of x[tile, i] dy[tile, v] */
 INLINE void outer(const int channels, const int vectors, float *sum, size_t sum_row, const factors *f)
 {
-  vec          acc[NARROW_CHANNELS][WIDE], b[WIDE];
+  vec          acc[OUTER_MOST][2], b[WIDE];
   const float *x = f->x, *dy = f->dy;
-  UNROLL
-  for (int i = 0; i < channels; i++)
-    UNROLL
-    for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
+  outer_clear(channels, vectors, acc);
   for (int t = 0; t < f->tiles; t++, x += f->x_row, dy += vectors * VL) {
     UNROLL
     for (int v = 0; v < vectors; v++) b[v] = load(dy + v * VL);
-    UNROLL
-    for (int i = 0; i < channels; i++) {
-      vec a = broadcast(x[i]);
-      UNROLL
-      for (int v = 0; v < vectors; v++) acc[i][v] += a * b[v];
-    }
+    outer_add(channels, vectors, acc, x, b);
   }
   UNROLL
   for (int i = 0; i < channels; i++)

@@ -51,6 +51,12 @@ ebb_shape ebb_shape_same(const ebb_layer *l, ebb_shape x)
   return x.stream ? ebb_shape_none() : x;
 }
 
+bool ebb_yes(const ebb_layer *l)
+{
+  (void)l;
+  return true;
+}
+
 ebb_shape ebb_layer_shape(const ebb_layer *l, ebb_shape x)
 {
   return l->ops->shape(l, x);

@@ -153,3 +153,4 @@ ebb_keep ebb_keep_inside(const ebb_layer *inner, ebb_keep outer);
 
 /* Shape functions that many layers share. */
 ebb_shape ebb_shape_same(const ebb_layer *l, ebb_shape x);          /* y as x, real values only */
+bool      ebb_yes(const ebb_layer *l);                              /* from_stream of those that always can */

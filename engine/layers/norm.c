@@ -203,12 +203,6 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   ebb_norm_backward(layer, r, read, x, dy, dx, saved, scratch);
 }
 
-static bool from_stream(const ebb_layer *layer)
-{
-  (void)layer;
-  return true;
-}
-
 static ebb_layer *norm_new(ebb_builder *b, const ebb_layer_ops *ops, const char *name, ebb_norm_options o, int groups_)
 {
   norm *l = (norm *)ebb_layer_new(b, ops, name, sizeof *l);
@@ -270,7 +264,7 @@ static ebb_layer *make_group(ebb_builder *b, const char *name, ebb_shape x)
   {                                                                                                     \
     .name = label, .formula = text, .source = paper, .in_place = true, .shape = shape,                  \
     .scratch = ebb_norm_scratch, .saved = ebb_norm_saved, .forward = forward, .update = update, .backward = backward, \
-    .from_stream = from_stream, .absorb = absorb, .fuse = fuse, .make = maker                                                                                       \
+    .from_stream = ebb_yes, .absorb = absorb, .fuse = fuse, .make = maker                                     \
   }
 
 const ebb_layer_ops ebb_batch_norm_ops = NORM_OPS(

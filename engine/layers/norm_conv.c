@@ -1,5 +1,5 @@
 /* norm_conv.c -- a norm with its activation and the convolution behind it, as one layer: y = conv(act(norm(x))).
- * Owns: the order of the two. Its bits are those of the composition; what it saves is the activated tensor, which is never
+ * Owns: the order of the two. Its bits are those of the composition; what it spares is the activated tensor, which is never
  * written: the convolution and its weight gradient map x as they read it. Sequences put it in the place of the two.
  *
  * Passes over x-sized memory, forward: x for the statistics, x and y for the rest. Backward: x and dy for the weights; dy
@@ -78,12 +78,6 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   ebb_norm_backward(l->norm, r, read, x, da, dx, saved, own);
 }
 
-static bool from_stream(const ebb_layer *layer)
-{
-  (void)layer;
-  return true;
-}
-
 static const ebb_layer *part(const ebb_layer *layer, int i)
 {
   const norm_conv *l = (const norm_conv *)layer;
@@ -111,7 +105,7 @@ const ebb_layer_ops ebb_norm_conv_ops = {
     .forward = forward,
     .update = update,
     .backward = backward,
-    .from_stream = from_stream,
+    .from_stream = ebb_yes,
     .part = part,
     .make = make,
 };
