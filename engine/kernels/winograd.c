@@ -213,8 +213,9 @@ typedef struct work {
   const float *b, *u;
 } work;
 
-/* Asks for the memory of row r of a tile's results, one panel of channels, which will be written while others compute. */
-static void ask_results(const work *k, const tile_place *to, int r, int channel, int channels)
+/* Asks for the memory of row r of a tile's results, one panel of channels, which will be written while others compute. Inlined,
+ * since gcc takes a function that only asks for one without effect, and drops its calls. */
+INLINE void ask_results(const work *k, const tile_place *to, int r, int channel, int channels)
 {
   const float *y = (const float *)k->y.y + (to->pixel + (size_t)r * (size_t)k->p.g.out[2]) * (size_t)k->y.stride + channel;
   if (r >= to->rows) return;
