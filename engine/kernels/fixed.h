@@ -38,11 +38,11 @@ static __attribute__((noinline, unused)) veci quantise_outside(vec v)
   return q;
 }
 
-/* v in units of the grid; *in: the stream can hold all lanes. The test lets -2^31 pass for one of those that it cannot, which
+/* v in units of the grid; *in: the stream can hold all lanes. The test takes -2^31 for one of those that it cannot, which
  * quantise_outside puts right, and so the caller must in what it notes. */
 INLINE veci quantise(vec v, bool *in)
 {
   veci q = round_to_int(v);
-  *in = !any_beyond_int(v, q);
+  *in = !any_negative(beyond_int(v, q));
   return *in ? q : quantise_outside(v);
 }

@@ -188,7 +188,7 @@ INLINE bool may_leave(const fixeds *x, int k, reals *norm2)
     EACH_PART(p) sum.of[p] += v.of[p] * v.of[p];
   }
   *norm2 = sum;
-  EACH_PART(p) may |= any(~(sum.of[p] < 0.99f * (limit * limit / (float)k)));
+  EACH_PART(p) may |= any_negative(~(sum.of[p] < 0.99f * (limit * limit / (float)k)));
   return may;
 }
 

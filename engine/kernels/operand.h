@@ -30,43 +30,62 @@ INLINE vec activated(vec z, float slope)
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
-/* sum = y + q(x): out of range if x is, or the true sum is; `worst` is the larger of the two */
-static __attribute__((noinline, unused)) void note_sums(ebbk_range *range, vec v, veci y, veci q)
+/* y + q(x) or y - q(x) for v = x in units of the grid; the sign of a lane of *bad is set where the stream cannot hold the
+ * operand or, in a sum, the result. */
+INLINE veci stream_sum(const bool plus, veci y, vec v, veci *bad)
 {
+  veci q = round_to_int(v), sum = plus ? (veci)((vecu)y + (vecu)q) : (veci)((vecu)y - (vecu)q);
+  *bad |= beyond_int(v, q);
+  if (plus) *bad |= (y ^ sum) & (q ^ sum);
+  return sum;
+}
+
+/* The same for all lanes, and noted: a sum is out of range if x is, or the true sum is; `worst` is the larger of the two. */
+static __attribute__((noinline, unused)) veci stream_sum_outside(const bool plus, veci y, vec v, ebbk_range *range)
+{
+  veci q = quantise_outside(v);
+  if (!plus) return (veci)((vecu)y - (vecu)q);
   for (int i = 0; i < VL; i++) {
     int64_t sum = (int64_t)y[i] + q[i];
     double  value = !outside(v[i]) ? 0 : isnan(v[i]) ? INFINITY : fabs((double)v[i]);
     if (sum != (int32_t)sum) value = fmax(value, fabs((double)sum));
     if (value != 0) note(range, value / (double)EBB_FIXED_ONE);
   }
+  return (veci)((vecu)y + (vecu)q);
 }
 
-/* y + q(x), y - q(x) */
-INLINE veci stream_plus(veci y, vec x, ebbk_range *range)
+enum { WRITE_MOST = 4 };
+
+/* The first n lanes of v[i] to p + i stride, i < count; one test for all of them. */
+INLINE void stream_vecs(const bool plus, float *p, size_t stride, const vec *v, const int count, int n, ebbk_range *range)
 {
-  bool in;
-  vec  v = x * (float)EBB_FIXED_ONE;
-  veci q = quantise(v, &in), sum = (veci)((vecu)y + (vecu)q);
-  if (!in || any_negative((y ^ sum) & (q ^ sum))) note_sums(range, v, y, q);
-  return sum;
+  veci sum[WRITE_MOST], bad = {0};
+  vec  x[WRITE_MOST];
+  UNROLL
+  for (int i = 0; i < count; i++) {
+    x[i] = (n == VL ? v[i] : first_of(v[i], n)) * (float)EBB_FIXED_ONE;
+    sum[i] = stream_sum(plus, (veci)load_tail(p + (size_t)i * stride, n), x[i], &bad);
+  }
+  if (any_negative(bad))
+    for (int i = 0; i < count; i++) sum[i] = stream_sum_outside(plus, (veci)load_tail(p + (size_t)i * stride, n), x[i], range);
+  UNROLL
+  for (int i = 0; i < count; i++) store_tail(p + (size_t)i * stride, (vec)sum[i], n);
 }
 
-INLINE veci stream_minus(veci y, vec x)
+/* The first n lanes of v[i] to p + i stride, i < count; range: this thread's. */
+INLINE void write_vecs(const ebbk_write how, float *p, size_t stride, const vec *v, const int count, int n, ebbk_range *range)
 {
-  bool in;
-  veci q = quantise(x * (float)EBB_FIXED_ONE, &in);
-  return (veci)((vecu)y - (vecu)q);
+  if (how == EBBK_STREAM_ADD || how == EBBK_STREAM_SUBTRACT) {
+    stream_vecs(how == EBBK_STREAM_ADD, p, stride, v, count, n, range);
+    return;
+  }
+  UNROLL
+  for (int i = 0; i < count; i++, p += stride) store_tail(p, how == EBBK_ADD ? load_tail(p, n) + v[i] : v[i], n);
 }
 
-/* The first n lanes of v to p; range: this thread's. */
 INLINE void write_vec(const ebbk_write how, float *p, vec v, int n, ebbk_range *range)
 {
-  switch (how) {
-  case EBBK_SET: store_tail(p, v, n); break;
-  case EBBK_ADD: store_tail(p, load_tail(p, n) + v, n); break;
-  case EBBK_STREAM_ADD: store_tail(p, (vec)stream_plus((veci)load_tail(p, n), n == VL ? v : first_of(v, n), range), n); break;
-  case EBBK_STREAM_SUBTRACT: store_tail(p, (vec)stream_minus((veci)load_tail(p, n), v), n); break;
-  }
+  write_vecs(how, p, 0, &v, 1, n, range);
 }
 
 /* What a thread saw joins what is known: sums and maxima, whose order does not matter. */

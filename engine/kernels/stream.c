@@ -63,10 +63,7 @@ void NAME(fixed_add)(int32_t *y, int ys, const float *x, int xs, size_t rows, in
     int32_t     *to = LINE_AT(y, ys);
     const float *from = LINE_AT(x, xs);
     FOR_VECTORS(j, k, n)
-    {
-      veci old = load_tail_int(to + j, (int)k);
-      store_tail_int(to + j, stream_plus(old, load_tail(from + j, (int)k), &seen), (int)k);
-    }
+      write_vec(EBBK_STREAM_ADD, (float *)to + j, load_tail(from + j, (int)k), (int)k, &seen);
     count += seen.count;
     worst = seen.worst > worst ? seen.worst : worst;
   }
@@ -82,9 +79,6 @@ void NAME(fixed_subtract)(int32_t *y, int ys, const float *x, int xs, size_t row
     int32_t     *to = LINE_AT(y, ys);
     const float *from = LINE_AT(x, xs);
     FOR_VECTORS(j, k, n)
-    {
-      veci old = load_tail_int(to + j, (int)k);
-      store_tail_int(to + j, stream_minus(old, load_tail(from + j, (int)k)), (int)k);
-    }
+      write_vec(EBBK_STREAM_SUBTRACT, (float *)to + j, load_tail(from + j, (int)k), (int)k, NULL);
   }
 }

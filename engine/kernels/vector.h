@@ -193,28 +193,19 @@ INLINE vec first_of(vec v, int n)
 #endif
 }
 
-INLINE bool any(veci mask)
-{
-#if defined(__AVX512F__)
-  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-#elif defined(__AVX2__)
-  return _mm256_movemask_ps((__m256)mask) != 0;
-#elif defined(__SSE2__)
-  return _mm_movemask_ps((__m128)mask) != 0;
-#else
-  int32_t all = 0;
-  for (int i = 0; i < VL; i++) all |= mask[i];
-  return all != 0;
-#endif
-}
-
 /* Is the sign of any lane set? */
 INLINE bool any_negative(veci v)
 {
 #if defined(__AVX512F__)
   return _mm512_movepi32_mask((__m512i)v) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)v) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)v) != 0;
 #else
-  return any(v < 0);
+  int32_t all = 0;
+  for (int i = 0; i < VL; i++) all |= v[i];
+  return all < 0;
 #endif
 }
 
@@ -283,18 +274,15 @@ INLINE void transpose(veci *x)
 }
 #endif
 
-/* Is any lane of v a value that has no integer? `q` is round_to_int(v). */
-INLINE bool any_beyond_int(vec v, veci q)
+/* The sign of a lane is set if its value has no integer; `q` is round_to_int(v). */
+INLINE veci beyond_int(vec v, veci q)
 {
-#if defined(__AVX512F__)
+#if defined(__SSE2__)
   (void)v;
-  return _mm512_cmpeq_epi32_mask((__m512i)q, _mm512_set1_epi32(INT32_MIN)) != 0; /* what x86 gives them, and -2^31 */
-#elif defined(__SSE2__)
-  (void)v;
-  return any(q == INT32_MIN);
+  return q & (0 - q); /* negative for -2^31 only: what x86 gives them, and -2^31 itself */
 #else
   (void)q;
-  return any(~((v >= -0x1p31f) & (v < 0x1p31f)));
+  return ~((v >= -0x1p31f) & (v < 0x1p31f));
 #endif
 }
 

@@ -223,25 +223,34 @@ INLINE void ask_results(const work *k, const tile_place *to, int r, int channel,
     for (int i = 0; i < channels; i += 16) __builtin_prefetch(y + i, 1, 2);
 }
 
+/* The first `columns` of four neighbours in a row. */
+INLINE void output_row(const ebbk_write how, float *y, size_t pixel, const vec *out, int columns, int n, ebbk_range *seen)
+{
+  if (columns == OUT && n == VL) write_vecs(how, y, pixel, out, OUT, VL, seen);
+  else
+    for (int c = 0; c < columns; c++) write_vec(how, y + (size_t)c * pixel, out[c], n, seen);
+}
+
 /* 4x4 results of the n channels of one vector. */
 INLINE void output_tile(const ebbk_write how, float *y, const tile_place *to, size_t row, size_t pixel, int n, const float *m,
-                        size_t m_point, vec bias, ebbk_range *seen)
+                        vec bias, ebbk_range *seen)
 {
   vec t[OUT][PATCH];
   UNROLL
   for (int c = 0; c < PATCH; c++) {
     vec d[PATCH];
     UNROLL
-    for (int i = 0; i < PATCH; i++) d[i] = load(m + (size_t)(i * PATCH + c) * m_point);
+    for (int i = 0; i < PATCH; i++) d[i] = load(m + (size_t)(i * PATCH + c) * product_point());
     output_line(&t[0][c], PATCH, d, 1);
   }
-  for (int r = 0; r < to->rows; r++, y += row) {
+  UNROLL
+  for (int r = 0; r < OUT; r++) {
     vec out[OUT];
+    if (r >= to->rows) break;
     output_line(out, 1, t[r], 1);
-    if (to->columns == OUT && n == VL)
-      for (int c = 0; c < OUT; c++) write_vec(how, y + (size_t)c * pixel, out[c] + bias, VL, seen);
-    else
-      for (int c = 0; c < to->columns; c++) write_vec(how, y + (size_t)c * pixel, out[c] + bias, n, seen);
+    UNROLL
+    for (int c = 0; c < OUT; c++) out[c] += bias;
+    output_row(how, y + (size_t)r * row, pixel, out, to->columns, n, seen);
   }
 }
 
@@ -252,8 +261,7 @@ INLINE void output_tiles(const ebbk_write how, const work *k, const tile_place *
   size_t pixel = (size_t)k->y.stride, row = (size_t)k->p.g.out[2] * pixel;
   vec    bias = k->b ? load_tail(k->b + channel, n) : (vec){0};
   for (int i = 0; i < tiles; i++)
-    output_tile(how, (float *)k->y.y + to[i].pixel * pixel + channel, to + i, row, pixel, n, m + i * lanes, product_point(), bias,
-                seen);
+    output_tile(how, (float *)k->y.y + to[i].pixel * pixel + channel, to + i, row, pixel, n, m + i * lanes, bias, seen);
 }
 
 /* One panel of channels. */
