@@ -115,13 +115,15 @@ static void copy(const ebb_run *r, ebb_view y, ebb_view x)
 }
 
 /* ---- where the last layer's result goes ------------------------------------------------------------------------ */
-/* Into y, or onto the stream z, which shows in y's shape. */
-typedef struct sink { ebb_view y; bool update; ebb_sign sign; } sink;
+/* Into y, or onto the stream z, which shows in y's shape; or nowhere, if the last layer is called on the way back only. */
+typedef struct sink { ebb_view y; bool update, later; ebb_sign sign; } sink;
 
 /* Layer i, whose result goes to y, or, of the last, where the sequence's does. */
 static void call(const ebb_sequence *s, int i, ebb_run *r, ebb_view x, ebb_view y, const sink *to)
 {
-  if (to->update && i + 1 == s->count) ebb_update_layer(s->layers[i], r, x, to->y, to->sign);
+  bool last = i + 1 == s->count;
+  if (last && to->later) return;
+  if (last && to->update) ebb_update_layer(s->layers[i], r, x, to->y, to->sign);
   else ebb_forward_layer(s->layers[i], r, x, y);
 }
 
@@ -284,7 +286,8 @@ static gradient back_reversible(const ebb_layer *l, ebb_run *r, ebb_view x, grad
   return g;
 }
 
-static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_view x, gradient g, ebb_view dx,
+/* z: of the last layer, if that is undone as well, or NULL */
+static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_view x, const ebb_view *z, gradient g, ebb_view dx,
                                   bool keep_x)
 {
   gradient to = {.v = ebb_view_retyped(x, ebb_shape_real(x.s)), .mine = true};
@@ -295,29 +298,47 @@ static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_
     to.mark = ebb_arena_high_mark(r->arena);
     to.v = ebb_scratch_view(r, ebb_shape_real(x.s));
   }
-  ebb_backward_layer(s->layers[i], r, x, g.v, to.v);
+  if (z && i + 1 == s->count) ebb_undo_layer(s->layers[i], r, x, *z, g.v, to.v);
+  else ebb_backward_layer(s->layers[i], r, x, g.v, to.v);
   if (to.high) return slide(r, g, to);
   if (g.high) ebb_arena_high_release(r->arena, g.mark);
   return to;
 }
 
-static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+static void back(const ebb_sequence *s, ebb_run *r, const ebb_view *z, ebb_view dy, ebb_view dx)
 {
-  (void)scratch, (void)x;
-  const ebb_sequence *s = (const ebb_sequence *)layer;
-  ebb_keep            outer = r->keep;
-  gradient            g = {.v = dy};
+  ebb_keep outer = r->keep;
+  gradient g = {.v = dy};
   for (int i = s->count - 1; i >= 0; i--) {
     const ebb_layer *l = s->layers[i];
     ebb_kept         kept = ebb_kept_pop(r);
     bool             keep_x = needed_for_reversal(s, r, i);
     r->keep = ebb_keep_inside(l, outer);
     if (ebb_reversible(l)) g = back_reversible(l, r, kept.view, g);
-    else g = back_irreversible(s, r, i, kept.view, g, dx, keep_x);
+    else g = back_irreversible(s, r, i, kept.view, z, g, dx, keep_x);
     r->keep = outer;
     ebb_arena_low_release(r->arena, kept.mark);
   }
   if (dx.p && g.v.p != dx.p) copy(r, dx, g.v);
+}
+
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  (void)scratch, (void)x;
+  back((const ebb_sequence *)layer, r, NULL, dy, dx);
+}
+
+static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch)
+{
+  (void)scratch;
+  const ebb_sequence *s = (const ebb_sequence *)layer;
+  if (ebb_reversible(s->layers[s->count - 1])) {
+    ebb_update_by_forward(layer, r, x, z, EBB_MINUS);
+    back(s, r, NULL, dy, dx);
+    return;
+  }
+  run(s, r, x, (sink){.y = z, .later = true});
+  back(s, r, &z, dy, dx);
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
@@ -340,6 +361,7 @@ const ebb_layer_ops ebb_sequence_ops = {
     .forward = forward,
     .update = update,
     .backward = backward,
+    .undo = undo,
     .from_stream = from_stream,
     .child = child,
     .make = make,

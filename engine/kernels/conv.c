@@ -8,6 +8,7 @@
  * 256 channels, 2-D and 3-D, forward and data gradient below 2e-6, weight gradient below 1e-6. */
 #include "kernels/conv_parts.h"
 #include "kernels/conv_ways.h"
+#include "kernels/tables.h"
 
 /* Is Winograd's way from `in` channels to `out` the faster one? */
 static bool pays(int in, int out, int depth_taps)
@@ -29,9 +30,15 @@ static bool by_winograd(const ebbk_conv *g, ebbk_product what)
   return NAME(conv_algorithm)(g, what) == EBBK_WINOGRAD;
 }
 
+/* Can a backward be one sweep? */
+static bool by_sweep(const ebbk_conv *g)
+{
+  return by_winograd(g, EBBK_FORWARD) && by_winograd(g, EBBK_GRAD_DATA) && NAME(winograd_sweeps)(g);
+}
+
 size_t NAME(conv_scratch)(const ebbk_conv *g, int threads)
 {
-  size_t most = 0;
+  size_t most = by_sweep(g) ? NAME(winograd_backward_scratch)(g, threads) : 0;
   for (ebbk_product what = EBBK_FORWARD; what <= EBBK_GRAD_WEIGHT; what++) {
     size_t bytes = by_winograd(g, what) ? NAME(winograd_scratch)(g, what, threads) : NAME(direct_scratch)(g, what, threads);
     if (bytes > most) most = bytes;
@@ -55,4 +62,10 @@ void NAME(conv_grad_weight)(float *dw, ebbk_input x, const float *dy, int dys, c
 {
   if (by_winograd(g, EBBK_GRAD_WEIGHT)) NAME(winograd_grad_weight)(dw, x, dy, dys, g, scratch);
   else NAME(direct_grad_weight)(dw, x, dy, dys, g, scratch);
+}
+
+void NAME(conv_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *scratch)
+{
+  if (by_sweep(g) && k->dx.y != k->x.x) NAME(winograd_backward)(k, g, scratch);
+  else ebbk_backward_by_parts(&TABLE, k, g, scratch);
 }

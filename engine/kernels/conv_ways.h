@@ -14,6 +14,11 @@ CONV_WAY(winograd) /* winograd.c, winograd_weight.c: those that fit        */
 
 bool NAME(winograd_fits)(const ebbk_conv *g);
 
+/* All of a backward in one sweep, where the memory it computes with is in L2; dx does not lie over x. */
+bool   NAME(winograd_sweeps)(const ebbk_conv *g);
+size_t NAME(winograd_backward_scratch)(const ebbk_conv *g, int threads);
+extern __typeof__(*((ebbk_table *)0)->conv_backward) NAME(winograd_backward);
+
 /* The scratch of the weight gradients, for the files that speak for both. */
 size_t NAME(direct_weight_scratch)(const ebbk_conv *g, int threads);
 size_t NAME(winograd_weight_scratch)(const ebbk_conv *g, int threads);

@@ -3,14 +3,21 @@
 #pragma once
 #include "kernels/vector.h"
 
+/* The table itself. */
+#define TABLE_JOIN(isa) ebbk_##isa
+#define TABLE_OF(isa) TABLE_JOIN(isa)
+#define TABLE TABLE_OF(EBBK_ISA)
+extern const ebbk_table TABLE;
+
 #define DECLARE(f) extern __typeof__(*((ebbk_table *)0)->f) NAME(f)
 
-/* conv.c chooses between conv_direct.c with conv_weight.c, and winograd.c with winograd_weight.c */
+/* conv.c chooses between conv_direct*.c and winograd*.c */
 DECLARE(conv_scratch);
 DECLARE(conv_algorithm);
 DECLARE(conv_forward);
 DECLARE(conv_grad_data);
 DECLARE(conv_grad_weight);
+DECLARE(conv_backward);
 
 /* norm.c */
 DECLARE(column_sums);

@@ -67,6 +67,19 @@ static inline ebbk_output ebbk_over(ebb_real *y, int stride)
   return (ebbk_output){.y = y, .stride = stride};
 }
 
+/* A convolution's whole backward, y = conv(x), and what can be taken along in the same pass over memory. */
+typedef struct ebbk_conv_back {
+  ebbk_input      x;
+  const ebb_real *w, *b;           /* b: NULL or, of use for y only, the bias                                     */
+  const ebb_real *dy;
+  int             dys;
+  ebb_real       *dw;              /* +=                                                                          */
+  ebbk_output     dx;              /* SET or ADD; its memory may be NULL: not wanted; SET may lie over x          */
+  ebbk_output     y;               /* its memory NULL, or: the results once more                                  */
+  const ebb_real *mean;            /* NULL, or: of affine_act_sums, whose dy is dx (SET, not over x), instances   */
+  ebb_real       *sum_dz, *sum_dzx; /* being samples if x says so, or else one                                     */
+} ebbk_conv_back;
+
 /* Squeeze (pixel-unshuffle): patches of `stride` sites become sites of c prod(stride) channels. Channel `ch` of the patch's
  * site k, last dimension fastest, becomes channel ch prod(stride) + k, as in PyTorch and iUNets; or, in checkerboard order,
  * channel rank(k) c + ch, where the two diagonals of each 2x2 plane follow each other: (0, 3, 1, 2). */
@@ -147,6 +160,8 @@ typedef struct ebbk_table {
                          void *scratch);
   void (*conv_grad_weight)(ebb_real *dw /* += */, ebbk_input x, const ebb_real *dy, int dys, const ebbk_conv *g,
                            void *scratch);
+  /* y as conv_forward, then dw as conv_grad_weight, then dx as conv_grad_data, with their bits, and the sums */
+  void (*conv_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *scratch);
 
   /* ---- matrices: c (m, n) = a (m, k) b (k, n) [+ c if add]; ta, tb: the operand is stored transposed ------- */
   void (*gemm)(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const ebb_real *b, int bs, bool tb, int m,

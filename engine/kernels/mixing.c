@@ -259,7 +259,7 @@ static void mix_rows(int32_t *x, int xs, const ebbk_mixing *g, size_t rows, bool
   uint64_t  count = 0;
   double    worst = 0;
   EBB_ASSERT(g->k <= MOST_CHANNELS, "mixing of %d channels, at most %d", g->k, MOST_CHANNELS);
-#pragma omp parallel for schedule(static) if (blocks > 2) reduction(+ : count) reduction(max : worst)
+#pragma omp parallel for schedule(dynamic, 4) if (blocks > 2) reduction(+ : count) reduction(max : worst)
   for (ptrdiff_t b = 0; b < blocks; b++) {
     ebbk_range seen = {0};
     size_t     first = (size_t)b * BLOCK_ROWS;
@@ -300,7 +300,7 @@ size_t NAME(mix_scratch)(const ebbk_mixing *g, int threads)
   return CHUNKS * matrix_values(g) * sizeof(float);
 }
 
-enum { TILE = 8 };
+enum { TILE = 8, SUMMED = 2048 /* values a work item adds up */ };
 
 /* dm (TILE or fewer rows from r, up to VL columns from j) = sum over rows of dy_r x_j, x of the stream as reals */
 INLINE void grad_tile(float *dm, const float *dy, int dys, const int32_t *x, int xs, int k, int r, int tile, int j,
@@ -352,6 +352,17 @@ NOINLINE void transpose_row(float *d, int ds, const float *m, int k)
   transpose_rows(d, ds, m, k, 1);
 }
 
+/* dm (period) += partial (count / period, period), row by row */
+static void add_partials(float *dm, const float *partial, size_t period, size_t count)
+{
+#pragma omp parallel for if (period > SUMMED)
+  for (size_t first = 0; first < period; first += SUMMED) {
+    size_t end = first + SUMMED < period ? first + SUMMED : period;
+    for (size_t row = 0; row < count; row += period)
+      for (size_t i = first; i < end; i++) dm[i] += partial[row + i];
+  }
+}
+
 void NAME(mix_grad)(float *dm, float *dx, int dxs, const int32_t *x, int xs, const ebbk_mixing *g, size_t rows, void *scratch)
 {
   size_t length = chunk_rows(rows), values = matrix_values(g);
@@ -370,6 +381,5 @@ void NAME(mix_grad)(float *dm, float *dx, int dxs, const int32_t *x, int xs, con
       for (; i < count; i++) transpose_row(d + i * (size_t)dxs, dxs, m, k);
     }
   }
-  size_t period = (size_t)g->matrices * (size_t)k * (size_t)k;
-  for (size_t i = 0; i < (size_t)chunks * values; i++) dm[i % values % period] += partial[i];
+  add_partials(dm, partial, (size_t)g->matrices * (size_t)k * (size_t)k, (size_t)chunks * values);
 }

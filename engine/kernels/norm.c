@@ -3,7 +3,7 @@
  *
  * Sums run over fixed chunks of rows: in float over runs of RUN rows, in double beyond, then over the chunks in their
  * order. Partial sums live on the caller's stack (64 KiB). Bound by memory: one pass over each operand. */
-#include "kernels/operand.h"
+#include "kernels/act_sums.h"
 
 enum {
   BLOCK = 64,              /* channels of a partial sum     */
@@ -254,22 +254,11 @@ INLINE void affine_act_of(const bool stream, partial sum, const job *j, const pa
   memset(sum, 0, sizeof(partial));
   for (size_t r = 0; r < p->rows; r += RUN)
     for (size_t v = 0; v < p->channels; v += VL) {
-      int          l = lanes(p, v);
-      size_t       n = smaller(RUN, p->rows - r);
-      const float *x = j->x + (p->first + r) * j->xs + p->channel + v;
-      const float *dy = j->dy + (p->first + r) * j->dys + p->channel + v;
-      vec          mean = load_tail(j->mean + at + v, l), s = {0}, sx = {0};
-      vec          scale = load_tail(j->scale + at + v, l), shift = load_tail(j->shift + at + v, l);
-      for (size_t i = 0; i < n; i++, x += j->xs, dy += j->dys) {
-        vec value = read_vec(stream, x, l), d = load_tail(dy, l);
-        ask(x, RUN * j->xs);
-        ask(dy, RUN * j->dys);
-        vec dz = if_positive(affine(value, scale, shift), d, j->slope * d);
-        s += dz;
-        sx = multiply_add(dz, value - mean, sx);
-      }
-      add_lanes(sum[0] + v, s);
-      add_lanes(sum[1] + v, sx);
+      int     l = lanes(p, v);
+      size_t  row = p->first + r, channel = p->channel + v;
+      act_map m = {load_tail(j->scale + at + v, l), load_tail(j->shift + at + v, l), load_tail(j->mean + at + v, l), j->slope};
+      add_act_sums(stream, (double *[2]){sum[0] + v, sum[1] + v}, j->x + row * j->xs + channel, j->xs, j->dy + row * j->dys + channel,
+                   j->dys, smaller(RUN, p->rows - r), l, &m, RUN);
     }
 }
 

@@ -155,6 +155,16 @@ static void conv_grad_weight(ebb_real *dw, ebbk_input x, const ebb_real *dy, int
   }
 }
 
+void ebbk_backward_by_parts(const ebbk_table *t, const ebbk_conv_back *k, const ebbk_conv *g, void *scratch)
+{
+  size_t instances = k->x.per_instance ? (size_t)g->n : 1, sites = (size_t)g->n * volume(g->in) / instances;
+  if (k->y.y) t->conv_forward(k->y, k->x, k->w, k->b, g, scratch);
+  t->conv_grad_weight(k->dw, k->x, k->dy, k->dys, g, scratch);
+  if (k->dx.y) t->conv_grad_data(k->dx, k->dy, k->dys, k->w, g, scratch);
+  if (k->mean)
+    t->affine_act_sums(k->sum_dz, k->sum_dzx, k->x, k->dx.y, k->dx.stride, k->mean, instances, sites, g->ci);
+}
+
 /* ---- matrices ------------------------------------------------------------------------------------------------- */
 static void gemm(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const ebb_real *b, int bs, bool tb, int m,
                  int n, int k, bool add)
@@ -520,6 +530,11 @@ static void scale(ebb_real *x, ebb_real factor, size_t n)
   for (size_t i = 0; i < n; i++) x[i] *= factor;
 }
 
+static void conv_backward(const ebbk_conv_back *k, const ebbk_conv *g, void *scratch)
+{
+  ebbk_backward_by_parts(&ebbk_reference, k, g, scratch);
+}
+
 const ebbk_table ebbk_reference = {
     .isa = "reference",
     .conv_scratch = conv_scratch,
@@ -527,6 +542,7 @@ const ebbk_table ebbk_reference = {
     .conv_forward = conv_forward,
     .conv_grad_data = conv_grad_data,
     .conv_grad_weight = conv_grad_weight,
+    .conv_backward = conv_backward,
     .gemm = gemm,
     .column_sums = column_sums,
     .moments = moments,

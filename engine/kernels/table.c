@@ -4,11 +4,9 @@
 
 #define TEXT_OF(isa) #isa
 #define TEXT(isa) TEXT_OF(isa)
-#define TABLE_JOIN(isa) ebbk_##isa
-#define TABLE(isa) TABLE_JOIN(isa)
 #define ENTRY(f) .f = NAME(f)
 
-const ebbk_table TABLE(EBBK_ISA) = {
+const ebbk_table TABLE = {
     .isa = TEXT(EBBK_ISA),
     .gemm = ebbk_gemm,
     .squeeze_scratch = ebbk_squeeze_scratch,
@@ -19,6 +17,7 @@ const ebbk_table TABLE(EBBK_ISA) = {
     ENTRY(conv_forward),
     ENTRY(conv_grad_data),
     ENTRY(conv_grad_weight),
+    ENTRY(conv_backward),
     ENTRY(column_sums),
     ENTRY(moments),
     ENTRY(affine_act),

@@ -14,6 +14,9 @@ extern const ebbk_table ebbk_avx2, ebbk_avx512;
 void ebbk_gemm(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const ebb_real *b, int bs, bool tb, int m,
                int n, int k, bool add);
 
+/* reference.c: conv_backward by the table's single products, one after the other. */
+void ebbk_backward_by_parts(const ebbk_table *t, const ebbk_conv_back *k, const ebbk_conv *g, void *scratch);
+
 /* squeeze.c: the same for every table. */
 size_t ebbk_squeeze_scratch(const ebbk_squeeze *g, int threads);
 void   ebbk_squeeze_words(void *x, const ebbk_squeeze *g, bool undo, void *scratch);

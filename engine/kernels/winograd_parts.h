@@ -13,6 +13,7 @@
 #include "kernels/conv_parts.h"
 
 enum { POINTS = 36, PATCH = 6, OUT = 4, STRIP_MOST = 12, STRIP_COLUMNS = STRIP_MOST * OUT + PATCH - OUT };
+enum { WIDE = 2 }; /* vectors in a panel of output channels, 1 in the last if their number is odd */
 
 static const float P = 0.625f, P2 = 0.390625f, P3 = 0.244140625f; /* the points and their powers */
 static const float Q = 1.5f, Q2 = 2.25f, Q3 = 3.375f;

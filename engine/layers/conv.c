@@ -51,14 +51,16 @@ void ebb_conv_apply(const ebb_layer *layer, ebb_run *r, ebbk_input x, ebb_shape 
 }
 
 /* y[q] = b + sum_k w[k] x[q s + k - p]  gives  dw[k] = sum_q x[q s + k - p] dy[q],  db = sum_q dy[q],
- * dx[i] = sum over (q, k) with q s + k - p = i of w[k]^T dy[q]. The weight gradient comes first: dx may lie over x. */
-void ebb_conv_backward(const ebb_layer *layer, ebb_run *r, ebbk_input x, ebb_shape s, ebb_view dy, ebb_view dx, void *scratch)
+ * dx[i] = sum over (q, k) with q s + k - p = i of w[k]^T dy[q]. */
+void ebb_conv_backward(const ebb_layer *layer, ebb_run *r, ebbk_conv_back k, ebb_shape s, ebb_view dy, void *scratch)
 {
   const conv *l = (const conv *)layer;
   ebbk_conv   g = ebb_conv_geometry(layer, s);
-  ebbk->conv_grad_weight(ebb_grads(r, l->weight), x, ebb_reals(dy), dy.stride, &g, scratch);
+  k.w = ebb_weights(r, l->weight), k.b = ebb_weights(r, l->bias);
+  k.dw = ebb_grads(r, l->weight);
+  k.dy = ebb_reals(dy), k.dys = dy.stride;
+  ebbk->conv_backward(&k, &g, scratch);
   if (l->bias) ebbk->column_sums(ebb_grads(r, l->bias), ebb_reals(dy), dy.stride, ebb_sites(dy.s), dy.s.c);
-  if (dx.p) ebbk->conv_grad_data(ebb_output(dx), ebb_reals(dy), dy.stride, ebb_weights(r, l->weight), &g, scratch);
 }
 
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
@@ -75,7 +77,13 @@ static void update(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, e
 
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
 {
-  ebb_conv_backward(layer, r, ebb_input(x), x.s, dy, dx, scratch);
+  ebb_conv_backward(layer, r, (ebbk_conv_back){.x = ebb_input(x), .dx = ebb_output(dx)}, x.s, dy, scratch);
+}
+
+static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch)
+{
+  ebbk_conv_back k = {.x = ebb_input(x), .dx = ebb_output(dx), .y = ebb_stream_output(z, EBB_MINUS, NULL)};
+  ebb_conv_backward(layer, r, k, x.s, dy, scratch);
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
@@ -92,6 +100,7 @@ const ebb_layer_ops ebb_conv_ops = {
     .forward = forward,
     .update = update,
     .backward = backward,
+    .undo = undo,
     .from_stream = ebb_yes,
     .make = make,
 };

@@ -185,7 +185,8 @@ static void replay(const ebb_layer *l, ebb_run *r, ebb_view x)
   forward(l, r, x, y);
 }
 
-static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
+/* `z`: NULL, or what L(x) is to be taken back from. */
+static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, const ebb_view *z, ebb_view dy, ebb_view dx)
 {
   bool leaf = l->ops->child == NULL;
   if (!leaf && r->keep != EBB_KEEP_ALL && !(l->ops->transparent && r->keep == EBB_KEEP_INPUTS)) {
@@ -199,22 +200,39 @@ static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, eb
     return;
   }
   void *scratch = take_scratch(l, r, l->ops->backward_scratch ? l->ops->backward_scratch : l->ops->scratch, x.s);
-  if (!leaf || !r->dry) l->ops->backward(l, r, x, dy, dx, scratch);
+  if (leaf && r->dry) return;
+  if (z) l->ops->undo(l, r, x, *z, dy, dx, scratch);
+  else l->ops->backward(l, r, x, dy, dx, scratch);
 }
 
-void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
+static void backward_counted(const ebb_layer *l, ebb_run *r, ebb_view x, const ebb_view *z, ebb_view dy, ebb_view dx)
 {
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   window   w = window_open(r);
   ebb_view target = dx;
   bool     over = dx.p && dx.p == x.p && l->ops->dx_place == EBB_DX_FRESH, add = dx.p && dx.add && !ebb_from_stream(l);
   if (over || add) target = ebb_scratch_view(r, dx.s);
-  backward(l, r, x, dy, target);
+  backward(l, r, x, z, dy, target);
   if (target.p != dx.p && !r->dry)
     (dx.add ? ebbk->add : ebbk->copy)(ebb_reals(dx), dx.stride, ebb_reals(target), target.stride, ebb_sites(dx.s), dx.s.c);
   ebb_arena_high_release(r->arena, mark);
   size_t inside = window_close(r, w);
   if (r->tally) note(&r->tally[l->id].backward_peak, inside);
+}
+
+void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
+{
+  backward_counted(l, r, x, NULL, dy, dx);
+}
+
+void ebb_undo_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx)
+{
+  if (l->ops->undo) {
+    backward_counted(l, r, x, &z, dy, dx);
+    return;
+  }
+  ebb_update_layer(l, r, x, z, EBB_MINUS);
+  ebb_backward_layer(l, r, x, dy, dx);
 }
 
 void ebb_inverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y)

@@ -49,6 +49,10 @@ typedef struct ebb_layer_ops {
    * with in_place allow, and reversible layers expect. */
   void (*backward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch);
 
+  /* z -= q(L(x)) and backward at once, after which a replay of L need not be called; the bits of the two, in fewer passes over
+   * memory; NULL: one after the other. x, z and what dy and dx lie in are distinct. Composites: r->keep is ALL. */
+  void (*undo)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch);
+
   /* Can x be a view of the stream, taken for the values it stands for, and dx (which does not lie over it then) be added
    * to, as dx.add says? NULL: no. */
   bool (*from_stream)(const ebb_layer *l);
@@ -136,6 +140,7 @@ ebb_shape ebb_shape_before(const ebb_layer *l, ebb_shape y); /* of a reversible 
 void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y);
 void ebb_update_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign);
 void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx);
+void ebb_undo_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx);
 void ebb_inverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y);
 void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);
 static inline bool ebb_reversible(const ebb_layer *l) { return l->ops->inverse != NULL; }

@@ -173,6 +173,12 @@ static void coefficients(const norm *l, const ebb_run *r, groups k, statistics s
   }
 }
 
+ebb_norm_sums ebb_norm_wants(const ebb_layer *layer, ebb_shape x, void *saved, void *scratch)
+{
+  groups k = grouping((const norm *)layer, x);
+  return (ebb_norm_sums){statistics_of(saved, k).mean, part(scratch, SUM_DZ, k), part(scratch, SUM_DZX, k)};
+}
+
 /* y = act(z), z = gain (x - mean) rstd + bias  gives  dz = dy act'(z), dbias = sum dz, dgain = sum dz (x - mean) rstd,
  * and dx as above, since mean and rstd are functions of x. */
 void ebb_norm_backward(const ebb_layer *layer, ebb_run *r, ebbk_input read, ebb_view x, ebb_view dy, ebb_view dx, void *saved,
@@ -183,7 +189,6 @@ void ebb_norm_backward(const ebb_layer *layer, ebb_run *r, ebbk_input read, ebb_
   statistics  s = statistics_of(saved, k);
   ebb_real   *dz = part(scratch, SUM_DZ, k), *dzx = part(scratch, SUM_DZX, k);
   ebb_real   *dgain = ebb_grads(r, l->weight), *dbias = ebb_grads(r, l->bias);
-  ebbk->affine_act_sums(dz, dzx, read, ebb_reals(dy), dy.stride, s.mean, k.instances, k.sites, k.c);
   for (size_t i = 0; i < k.instances; i++)
     for (int c = 0; c < k.c; c++) {
       size_t at = i * (size_t)k.c + (size_t)c;
@@ -198,8 +203,11 @@ void ebb_norm_backward(const ebb_layer *layer, ebb_run *r, ebbk_input read, ebb_
 
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
 {
-  void      *saved = ebb_saved(r, layer);
-  ebbk_input read = ebb_norm_read(layer, r, x, false, saved, scratch);
+  void         *saved = ebb_saved(r, layer);
+  groups        k = grouping((const norm *)layer, x.s);
+  ebbk_input    read = ebb_norm_read(layer, r, x, false, saved, scratch);
+  ebb_norm_sums want = ebb_norm_wants(layer, x.s, saved, scratch);
+  ebbk->affine_act_sums(want.dz, want.dzx, read, ebb_reals(dy), dy.stride, want.mean, k.instances, k.sites, k.c);
   ebb_norm_backward(layer, r, read, x, dy, dx, saved, scratch);
 }
 

@@ -9,6 +9,14 @@ size_t ebb_norm_scratch(const ebb_layer *norm, ebb_shape x);
  * a training pass; else what it saved is used. */
 ebbk_input ebb_norm_read(const ebb_layer *norm, ebb_run *r, ebb_view x, bool first, void *saved, void *scratch);
 
-/* The norm's backward, after ebb_norm_read with the same scratch; dx may lie over x or dy. */
+/* What the norm's backward wants to know of dy: the arguments of ebbk->affine_act_sums, to be filled by it or along the way. */
+typedef struct ebb_norm_sums {
+  const ebb_real *mean;
+  ebb_real       *dz, *dzx;
+} ebb_norm_sums;
+
+ebb_norm_sums ebb_norm_wants(const ebb_layer *norm, ebb_shape x, void *saved, void *scratch);
+
+/* The norm's backward, after ebb_norm_read with the same scratch, where those sums are; dx may lie over x or dy. */
 void ebb_norm_backward(const ebb_layer *norm, ebb_run *r, ebbk_input read, ebb_view x, ebb_view dy, ebb_view dx, void *saved,
                        void *scratch);

@@ -67,15 +67,27 @@ static void update(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, e
   ebb_note_range(r, layer, range.count, range.worst);
 }
 
+/* The results once more to y, unless its memory is NULL. */
+static void back(const norm_conv *l, ebb_run *r, ebb_view x, ebbk_output y, ebb_view dy, ebb_view dx, char *scratch)
+{
+  char          *conv = scratch + norm_bytes(l, x.s);
+  void          *saved = ebb_saved(r, &l->base);
+  ebb_view       da = ebb_view_of(conv + conv_bytes(l, x.s), ebb_shape_real(x.s));
+  ebb_norm_sums  want = ebb_norm_wants(l->norm, x.s, saved, scratch);
+  ebbk_conv_back k = {.x = ebb_norm_read(l->norm, r, x, false, saved, scratch), .dx = ebb_output(da), .y = y,
+                      .mean = want.mean, .sum_dz = want.dz, .sum_dzx = want.dzx};
+  ebb_conv_backward(l->conv, r, k, x.s, dy, conv);
+  ebb_norm_backward(l->norm, r, k.x, x, da, dx, saved, scratch);
+}
+
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
 {
-  const norm_conv *l = (const norm_conv *)layer;
-  char            *own = scratch, *conv = own + norm_bytes(l, x.s);
-  void            *saved = ebb_saved(r, layer);
-  ebb_view         da = ebb_view_of(conv + conv_bytes(l, x.s), ebb_shape_real(x.s));
-  ebbk_input       read = ebb_norm_read(l->norm, r, x, false, saved, own);
-  ebb_conv_backward(l->conv, r, read, x.s, dy, da, conv);
-  ebb_norm_backward(l->norm, r, read, x, da, dx, saved, own);
+  back((const norm_conv *)layer, r, x, (ebbk_output){0}, dy, dx, scratch);
+}
+
+static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch)
+{
+  back((const norm_conv *)layer, r, x, ebb_stream_output(z, EBB_MINUS, NULL), dy, dx, scratch);
 }
 
 static const ebb_layer *part(const ebb_layer *layer, int i)
@@ -105,6 +117,7 @@ const ebb_layer_ops ebb_norm_conv_ops = {
     .forward = forward,
     .update = update,
     .backward = backward,
+    .undo = undo,
     .from_stream = ebb_yes,
     .part = part,
     .make = make,

@@ -47,16 +47,21 @@ static void add_real(const ebb_run *r, ebb_view y, ebb_view x)
 /* Will F's input still be on the stream when its gradient is asked for? Where F reads the stream itself, it is not copied. */
 typedef enum input_life { PASSES, STANDS } input_life;
 
+static ebb_view input_of(const ebb_layer *f, ebb_run *r, ebb_view from, input_life life)
+{
+  bool keep = r->keep == EBB_KEEP_ALL;
+  if (ebb_from_stream(f) && !(keep && life == PASSES)) return from;
+  ebb_view input = keep ? ebb_kept_view(r, ebb_shape_real(from.s)) : ebb_scratch_view(r, ebb_shape_real(from.s));
+  to_real(r, input, from);
+  return input;
+}
+
 /* With KEEP_ALL, F's input and what F keeps stay in the arena, for half_backward. */
-static void half_step(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, ebb_sign sign, input_life life)
+static void half_step(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, ebb_sign sign)
 {
   bool     keep = r->keep == EBB_KEEP_ALL;
   ebb_mark high = ebb_arena_high_mark(r->arena), low = ebb_arena_low_mark(r->arena);
-  ebb_view input = from;
-  if (!ebb_from_stream(f) || (keep && life == PASSES)) {
-    input = keep ? ebb_kept_view(r, ebb_shape_real(from.s)) : ebb_scratch_view(r, ebb_shape_real(from.s));
-    to_real(r, input, from);
-  }
+  ebb_view input = input_of(f, r, from, PASSES);
   ebb_update_layer(f, r, input, to, sign);
   ebb_arena_high_release(r->arena, high);
   if (keep) ebb_kept_push(r, input, low);
@@ -76,14 +81,30 @@ static void half_backward(const ebb_layer *f, ebb_run *r, ebb_view dfrom, ebb_vi
   ebb_arena_low_release(r->arena, kept.mark);
 }
 
+/* A step back and its gradient at once: to -= F(from), dfrom += F'^T dto. */
+static void half_undo(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, ebb_view dfrom, ebb_view dto)
+{
+  ebb_run  outer = *r;
+  ebb_mark low = ebb_arena_low_mark(r->arena);
+  r->keep = EBB_KEEP_ALL;
+  r->pass = EBB_REPLAY;
+  ebb_view input = input_of(f, r, from, STANDS), dinput = input;
+  if (ebb_from_stream(f)) dinput = dfrom, dinput.add = true;
+  ebb_undo_layer(f, r, input, to, dto, dinput);
+  if (!ebb_from_stream(f)) add_real(r, dfrom, input);
+  ebb_arena_low_release(r->arena, low);
+  r->keep = outer.keep;
+  r->pass = outer.pass;
+}
+
 /* ---- the layer ---------------------------------------------------------------------------------------------- */
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
 {
   (void)scratch, (void)x;
   const coupling *l = (const coupling *)layer;
   halves          z = split(l, y);
-  half_step(l->f, r, z.one, z.two, EBB_PLUS, PASSES);
-  half_step(l->g, r, z.two, z.one, EBB_PLUS, PASSES);
+  half_step(l->f, r, z.one, z.two, EBB_PLUS);
+  half_step(l->g, r, z.two, z.one, EBB_PLUS);
 }
 
 static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
@@ -93,8 +114,8 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   ebb_run         outer = *r;
   r->keep = EBB_KEEP_NONE;
   if (r->pass == EBB_TRAIN) r->pass = EBB_REPLAY;
-  half_step(l->g, r, z.two, z.one, EBB_MINUS, PASSES);
-  half_step(l->f, r, z.one, z.two, EBB_MINUS, PASSES);
+  half_step(l->g, r, z.two, z.one, EBB_MINUS);
+  half_step(l->f, r, z.one, z.two, EBB_MINUS);
   r->keep = outer.keep;
   r->pass = outer.pass;
 }
@@ -114,15 +135,8 @@ static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
 {
   const coupling *l = (const coupling *)layer;
   halves          z = split(l, y), dz = split(l, dy);
-  ebb_run         outer = *r;
-  r->keep = EBB_KEEP_ALL;
-  r->pass = EBB_REPLAY;
-  half_step(l->g, r, z.two, z.one, EBB_MINUS, STANDS);
-  half_backward(l->g, r, dz.one, dz.two);
-  half_step(l->f, r, z.one, z.two, EBB_MINUS, STANDS);
-  half_backward(l->f, r, dz.two, dz.one);
-  r->keep = outer.keep;
-  r->pass = outer.pass;
+  half_undo(l->g, r, z.two, z.one, dz.one, dz.two);
+  half_undo(l->f, r, z.one, z.two, dz.two, dz.one);
 }
 
 static const ebb_layer *child(const ebb_layer *layer, int i)
@@ -195,7 +209,7 @@ static void half_forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_vie
   (void)scratch, (void)x;
   const half_coupling *l = (const half_coupling *)layer;
   halves               z = sides(l, y);
-  half_step(l->whole.f, r, z.one, z.two, EBB_PLUS, PASSES);
+  half_step(l->whole.f, r, z.one, z.two, EBB_PLUS);
 }
 
 static void half_inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
@@ -205,7 +219,7 @@ static void half_inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   ebb_run              outer = *r;
   r->keep = EBB_KEEP_NONE;
   if (r->pass == EBB_TRAIN) r->pass = EBB_REPLAY;
-  half_step(l->whole.f, r, z.one, z.two, EBB_MINUS, PASSES);
+  half_step(l->whole.f, r, z.one, z.two, EBB_MINUS);
   r->keep = outer.keep;
   r->pass = outer.pass;
 }
@@ -223,13 +237,7 @@ static void half_reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_vie
 {
   const half_coupling *l = (const half_coupling *)layer;
   halves               z = sides(l, y), dz = sides(l, dy);
-  ebb_run              outer = *r;
-  r->keep = EBB_KEEP_ALL;
-  r->pass = EBB_REPLAY;
-  half_step(l->whole.f, r, z.one, z.two, EBB_MINUS, STANDS);
-  half_backward(l->whole.f, r, dz.two, dz.one);
-  r->keep = outer.keep;
-  r->pass = outer.pass;
+  half_undo(l->whole.f, r, z.one, z.two, dz.two, dz.one);
 }
 
 static const ebb_layer *half_child(const ebb_layer *layer, int i)

@@ -50,7 +50,7 @@ static void skew_gradient(double *dw, const double *d, int n)
 }
 
 /* ---- elimination in panels, most of it matrix products ------------------------------------------------------------ */
-enum { PANEL = 32 };
+enum { PANEL = 16 };
 
 /* to (count) -= f from */
 static void subtract_row(double *to, const double *from, double f, int count)
@@ -69,9 +69,10 @@ static void eliminate_columns(double *a, double *sign, int n, int first, int end
       sign[k] = (row[k] < 0) != last ? 1 : -1;
       if (!last) row[k] -= sign[k];
     }
+    double inverse = 1 / row[k];
     for (int i = k + 1; i < n; i++) {
       double *to = a + (size_t)i * (size_t)n;
-      to[k] /= row[k];
+      to[k] *= inverse;
       subtract_row(to + k + 1, row + k + 1, to[k], end - k - 1);
     }
   }

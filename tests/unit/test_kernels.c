@@ -363,6 +363,64 @@ START_TEST(conv_fused)
 }
 END_TEST
 
+/* A whole backward has the bits of its products, and the norm's sums, on any number of threads. */
+static void compare_backward(const ebbk_table *k, const ebbk_conv *g, bool stream, bool again)
+{
+  operands    o = operands_new(g);
+  const char *what = conv_text(g);
+  void       *scratch = scratch_new(k, g, 3);
+  bool        per_instance = between(0, 1);
+  size_t      instances = per_instance ? (size_t)g->n : 1, rows = o.x.rows / instances;
+  float       slope = 0.1f;
+  matrix      scale = matrix_random(instances, g->ci, 0), shift = matrix_random(instances, g->ci, 0);
+  matrix      mean = matrix_random(instances, g->ci, 0), dz0 = matrix_copy(&mean), dzx0 = matrix_copy(&mean);
+  matrix      dz = matrix_copy(&mean), dzx = matrix_copy(&mean);
+  if (stream) k->fixed_from_real((ebb_fixed *)o.x.p, o.x.stride, o.x.p, o.x.stride, o.x.rows, o.x.c, NULL);
+  ebbk_input read = MAPPED(o.x);
+  read.stream = stream, read.per_instance = per_instance;
+
+  matrix      z0 = matrix_random(o.y.rows, o.y.c, between(0, 3)), z = matrix_copy(&z0);
+  matrix      dw0 = matrix_random(o.w.rows, o.w.c, 0), dw = matrix_copy(&dw0);
+  matrix      dx0 = matrix_random(o.x.rows, o.x.c, between(0, 3)), dx = matrix_copy(&dx0);
+  ebbk_output onto = {.y = z0.p, .stride = z0.stride, .how = EBBK_STREAM_SUBTRACT};
+  if (again) k->conv_forward(onto, read, o.w.p, o.b.p, g, scratch);
+  k->conv_grad_weight(dw0.p, read, o.y.p, o.y.stride, g, scratch);
+  k->conv_grad_data(OVER(dx0), o.y.p, o.y.stride, o.w.p, g, scratch);
+  k->affine_act_sums(dz0.p, dzx0.p, read, dx0.p, dx0.stride, mean.p, instances, rows, g->ci);
+
+  ebbk_conv_back all = {.x = read, .w = o.w.p, .b = o.b.p, .dy = o.y.p, .dys = o.y.stride, .dw = dw.p, .dx = OVER(dx),
+                        .mean = mean.p, .sum_dz = dz.p, .sum_dzx = dzx.p};
+  EXPECT_SAME_BITS(dw, what, k->conv_backward(&all, g, scratch));
+  ck_assert_msg(same_bits(&dw, &dw0), "%s: the weight gradient has other bits", what);
+  ck_assert_msg(same_bits(&dx, &dx0), "%s: dx has other bits", what);
+  EXPECT_SAME_BITS(dzx, what, k->conv_backward(&all, g, scratch));
+  onto.y = z.p;
+  if (again) all.y = onto;
+  k->conv_backward(&all, g, scratch);
+  ck_assert_msg(same_bits(&z, &z0), "%s: the results once more have other bits", what);
+  expect_near(&dz, &dz0, 1e-5, what);
+  expect_near(&dzx, &dzx0, 1e-5, what);
+  scratch_free(what);
+  operands_free(&o);
+  matrix_free(&scale), matrix_free(&shift), matrix_free(&mean), matrix_free(&z), matrix_free(&z0), matrix_free(&dw);
+  matrix_free(&dw0), matrix_free(&dx), matrix_free(&dx0);
+}
+
+START_TEST(conv_backward)
+{
+  const ebbk_conv one_sweep[] = {
+      conv(3, 0, 32, 32, 16, 16, 3, 1, 1), conv(2, 0, 30, 17, 32, 32, 3, 1, 1), conv(1, 9, 12, 10, 16, 16, 3, 1, 1),
+      conv(2, 0, 9, 9, 24, 20, 3, 1, 1),   conv(7, 0, 8, 8, 16, 32, 3, 1, 1),   conv(2, 0, 5, 70, 20, 16, 3, 1, 1),
+  };
+  for (size_t i = 0; i < sizeof one_sweep / sizeof *one_sweep; i++)
+    for (int j = 0; j < 4; j++) compare_backward(tables[_i], &one_sweep[i], j & 1, j & 2);
+  for (int i = 0; i < 40; i++) {
+    ebbk_conv g = random_conv();
+    compare_backward(tables[_i], &g, between(0, 1), between(0, 1));
+  }
+}
+END_TEST
+
 /* The same of the passes of a norm. */
 START_TEST(affine_act_fused)
 {
@@ -1131,6 +1189,7 @@ int main(void)
   tcase_add_loop_test(fast, conv_random, 1, n);
   tcase_add_loop_test(fast, conv_shapes, 1, n);
   tcase_add_loop_test(all, conv_fused, 0, n);
+  tcase_add_loop_test(all, conv_backward, 0, n);
   tcase_add_loop_test(all, affine_act_fused, 0, n);
   tcase_add_loop_test(all, conv_adjoint, 0, n);
   tcase_add_loop_test(fast, gemm, 1, n);

@@ -1,0 +1,173 @@
+/* winograd_backward.c -- a convolution's whole backward in one sweep over memory, by Winograd's algorithm: the convolution once
+ * more, both gradients, and the sums that a norm in front of it asks for.
+ * Owns: the order of these. Must not know: when it is the faster way (conv.c).
+ *
+ * An item's input, transformed once, serves the results and the weight gradient; its gradient, read once, the weight gradient and
+ * that of the input; and both are still there when the norm's sums are taken. The bits are those of the single products. */
+#include "kernels/act_sums.h"
+#include "kernels/conv_ways.h"
+#include "kernels/winograd_outer.h"
+#include "kernels/winograd_sweep.h"
+
+#include <omp.h>
+
+enum { SWEEP_BYTES = 900 << 10 };       /* of all that a thread computes with, but for the tensors */
+
+typedef struct backward {
+  outer_plan   p;
+  sweep        forward, back;           /* over p's grid, which all three share                  */
+  source       x, dy;
+  const float *mean;                    /* of the sums, or NULL                                  */
+  bool         results, gradient;       /* wanted                                                */
+  double      *sums;                    /* (strip, depth, 2, padded)                             */
+} backward;
+
+static backward backward_of(const ebbk_conv *g)
+{
+  backward b = {.p = outer_of(g), .forward = sweep_of(g, false), .back = sweep_of(g, true)};
+  b.forward.g = b.back.g = b.p.g;
+  return b;
+}
+
+/* ---- scratch: partial sums, both kinds of weights, sums of strips; then one slice a thread: transformed input; products of a
+ *      block, or the transformed gradient of a panel ---------------------------------------------------------------- */
+static size_t input_point(const outer_plan *p)
+{
+  return point_floats((size_t)(grid_tiles(&p->g, true) + ROWS) * (size_t)most(p->group, p->co));
+}
+
+static size_t input_bytes(const outer_plan *p)
+{
+  return aligned(sizeof(float) * POINTS * input_point(p));
+}
+
+static size_t slice_bytes(const outer_plan *p)
+{
+  size_t gradient = gradient_bytes(p), products = product_bytes();
+  return input_bytes(p) + (gradient > products ? gradient : products);
+}
+
+static size_t strip_doubles(const outer_plan *p)
+{
+  return 2 * (size_t)p->padded;
+}
+
+static size_t strip_sums_bytes(const outer_plan *p)
+{
+  return aligned(sizeof(double) * (size_t)p->g.strips * (size_t)p->g.out[0] * strip_doubles(p));
+}
+
+static size_t common_bytes(const backward *b)
+{
+  return partials_bytes(&b->p) + weight_bytes(&b->forward) + weight_bytes(&b->back) + strip_sums_bytes(&b->p);
+}
+
+size_t NAME(winograd_backward_scratch)(const ebbk_conv *g, int threads)
+{
+  backward b = backward_of(g);
+  return common_bytes(&b) + (size_t)threads * slice_bytes(&b.p);
+}
+
+bool NAME(winograd_sweeps)(const ebbk_conv *g)
+{
+  if (!NAME(winograd_fits)(g) || g->ci > GROUP || g->co > GROUP) return false;
+  for (int i = 0; i < 3; i++)
+    if (2 * g->pad[i] != g->kernel[i] - 1) return false;
+  backward b = backward_of(g);
+  size_t   weights = weight_bytes(&b.forward) + weight_bytes(&b.back);
+  return weights + sizeof(float) * sums_floats(&b.p) + slice_bytes(&b.p) <= SWEEP_BYTES;
+}
+
+/* ---- sums of a norm ------------------------------------------------------------------------------------------------- */
+/* Row by row of a strip, the channels' vector at v. */
+static void sum_strip(const backward *b, double *sum, const tile_place *first, place q, int v)
+{
+  const grid *g = &b->p.g;
+  int         n = least(VL, b->p.ci - v);
+  size_t      at = (size_t)q.sample * b->x.instance + (size_t)v, xs = b->x.xs, dys = (size_t)b->back.y.stride;
+  size_t      columns = (size_t)least(g->strip * OUT, g->out[2] - q.column);
+  act_map     m = {load_tail(b->x.scale + at, n), load_tail(b->x.shift + at, n), load_tail(b->mean + at, n), b->x.slope};
+  for (int r = 0; r < first->rows; r++) {
+    size_t       pixel = first->pixel + (size_t)(r * g->out[2]);
+    const float *x = b->x.x + pixel * xs + v, *dy = (const float *)b->back.y.y + pixel * dys + v;
+    double      *to[2] = {sum + v, sum + b->p.padded + v};
+    if (b->x.how & FROM_STREAM) add_act_sums(true, to, x, xs, dy, dys, columns, n, &m, 0);
+    else add_act_sums(false, to, x, xs, dy, dys, columns, n, &m, 0);
+  }
+}
+
+static void sum_item(const backward *b, const item *k)
+{
+  const grid *g = &b->p.g;
+  for (int d = 0; d < k->depths; d++)
+    for (int j = 0; j < k->strips; j++) {
+      tile_place first = tile_at(g, k, (d * k->strips + j) * g->strip);
+      size_t     number = (size_t)(k->first + j) * (size_t)g->out[0] + (size_t)(k->depth + d);
+      double    *sum = b->sums + number * strip_doubles(&b->p);
+      memset(sum, 0, strip_doubles(&b->p) * sizeof *sum);
+      for (int v = 0; v < b->p.ci; v += VL) sum_strip(b, sum, &first, place_of(g, k->first + j), v);
+    }
+}
+
+/* The strips of an instance follow each other. */
+static void finish_sums(const backward *b, float *sum_dz, float *sum_dzx)
+{
+  const grid *g = &b->p.g;
+  int         instances = b->x.instance ? g->n : 1;
+  size_t      strips = (size_t)g->strips * (size_t)g->out[0] / (size_t)instances, c = (size_t)b->p.ci, padded = (size_t)b->p.padded;
+  for (int i = 0; i < instances; i++) {
+    double        total[2 * GROUP] = {0};
+    const double *from = b->sums + (size_t)i * strips * strip_doubles(&b->p);
+    for (size_t s = 0; s < strips; s++, from += 2 * padded)
+      for (size_t k = 0; k < 2 * padded; k++) total[k] += from[k];
+    for (size_t k = 0; k < c; k++) {
+      sum_dz[(size_t)i * c + k] = (float)total[k];
+      sum_dzx[(size_t)i * c + k] = (float)total[padded + k];
+    }
+  }
+}
+
+/* ---- a chunk of items ------------------------------------------------------------------------------------------------ */
+static void sweep_chunk(const backward *b, float *partial, char *slice, int chunk)
+{
+  const outer_plan *p = &b->p;
+  span              items = chunk_items(p, chunk);
+  transformed       x = {(float *)slice, input_point(p), p->group}, dy = {(float *)slice, input_point(p), p->co};
+  float            *products = (float *)(slice + input_bytes(p));
+  for (int i = items.begin; i < items.end; i++) {
+    item  k = item_at(&p->g, i), following = item_at(&p->g, least(i + 1, grid_items(&p->g) - 1));
+    int   tiles = k.depths * k.strips * p->g.strip;
+    ahead next[2], none = {0}, next_x = input_ahead(&b->x, &p->g, &following, sweep_calls(&b->back, tiles));
+    outer_ahead(next, p, &b->x, &following, p->padded);
+    if (b->gradient) next[0] = none;
+    transform_input(&x, &b->x, &p->g, &k);
+    if (b->results) sweep_item(&b->forward, &x, &k, products, &none);
+    outer_item(p, partial, i > items.begin, &x, products, &k, p->padded, next);
+    if (!b->gradient) continue;
+    transform_input(&dy, &b->dy, &p->g, &k);
+    sweep_item(&b->back, &dy, &k, products, &next_x);
+    if (b->mean) sum_item(b, &k);
+  }
+}
+
+void NAME(winograd_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *scratch)
+{
+  backward   b = backward_of(g);
+  ebbk_input dy = ebbk_read(k->dy, k->dys);
+  float     *partials = scratch;
+  char      *weights = (char *)scratch + partials_bytes(&b.p), *slices = (char *)scratch + common_bytes(&b);
+  float     *forward = (float *)weights, *back = (float *)(weights + weight_bytes(&b.forward));
+  b.sums = (double *)(weights + weight_bytes(&b.forward) + weight_bytes(&b.back));
+  b.p.dy = k->dy, b.p.dys = (size_t)k->dys;
+  b.x = source_of(&k->x, g->ci, 0, g->ci), b.dy = source_of(&dy, g->co, 0, g->co);
+  b.results = k->y.y != NULL, b.gradient = k->dx.y != NULL, b.mean = k->mean;
+  b.forward.y = k->y, b.forward.b = k->b, b.forward.u = forward;
+  b.back.y = k->dx, b.back.u = back;
+  if (b.results) transform_weights(&b.forward, forward, k->w);
+  if (b.gradient) transform_weights(&b.back, back, k->w);
+#pragma omp parallel for schedule(dynamic)
+  for (int i = 0; i < b.p.chunks; i++)
+    sweep_chunk(&b, partials + (size_t)i * sums_floats(&b.p), slices + (size_t)omp_get_thread_num() * slice_bytes(&b.p), i);
+  finish_all(&b.p, k->dw, partials);
+  if (b.mean) finish_sums(&b, k->sum_dz, k->sum_dzx);
+}

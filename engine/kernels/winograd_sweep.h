@@ -1,0 +1,280 @@
+/* winograd_sweep.h -- products of transformed tiles with weights, on their way from an item's transformed input to the result.
+ * Owns: transformed weights, products of points, the transform of the output. Private to winograd.c and winograd_backward.c.
+ *
+ * For each panel of output channels, blocks of tiles are multiplied point by point and transformed back while the products are
+ * in L2. Cost: 72 depth taps Cin Cout / 16 FLOP an output pixel, and the transform. */
+#pragma once
+#include "kernels/winograd_parts.h"
+
+enum {
+  ROWS = REGISTERS == 32 ? 12 : 6,         /* tiles whose products are in registers together           */
+  ROWS_TWO = ROWS * 2 / 3,                 /* and of what is left                                      */
+  ROWS_ONE = ROWS / 3,
+  ROWS_NARROW = 2 * ROWS,                  /* with one vector                                          */
+  BLOCK = 24,                              /* tiles whose products are in L2 together                  */
+};
+
+/* A convolution, or its data gradient, over a grid. */
+typedef struct sweep {
+  int          ci, co, vectors;
+  bool         flip;                       /* the data gradient: taps in reverse, ci and co exchanged  */
+  grid         g;
+  ebbk_output  y;
+  const float *b, *u;                      /* bias or NULL; transformed weights                        */
+} sweep;
+
+static sweep sweep_of(const ebbk_conv *c, bool gradient)
+{
+  sweep k = {.ci = c->ci, .co = c->co, .flip = gradient, .g = {.n = c->n, .taps = c->kernel[0]}};
+  if (gradient) k.ci = c->co, k.co = c->ci;
+  for (int i = 0; i < 3; i++) {
+    k.g.in[i] = gradient ? c->out[i] : c->in[i];
+    k.g.out[i] = gradient ? c->in[i] : c->out[i];
+    k.g.pad[i] = gradient ? c->kernel[i] - 1 - c->pad[i] : c->pad[i];
+  }
+  k.vectors = parts(k.co, VL);
+  return k;
+}
+
+/* ---- weights: G w G^T, as (panel, point, tap, ci, lanes of the panel), zeros beyond co ---------------------------- */
+static size_t weight_point(const sweep *k, int lanes)
+{
+  return point_floats((size_t)k->g.taps * (size_t)k->ci * (size_t)lanes);
+}
+
+static size_t weight_bytes(const sweep *k)
+{
+  return aligned(sizeof(float) * POINTS * (size_t)parts(k->vectors, WIDE) * weight_point(k, WIDE * VL));
+}
+
+static void transform_kernel(float *u, size_t u_point, vec w[3][3])
+{
+  vec rows[PATCH][3], y[PATCH];
+  for (int j = 0; j < 3; j++) weight_line(&rows[0][j], 3, &w[0][j], 3);
+  for (int i = 0; i < PATCH; i++) {
+    weight_line(y, 1, rows[i], 1);
+    for (int j = 0; j < PATCH; j++, u += u_point) store(u, y[j]);
+  }
+}
+
+/* The 3x3 kernels of VL neighbours among the output channels; `n` of them exist. */
+static void load_kernel(vec to[3][3], const sweep *k, const float *w, int tap, int i, int o, int n)
+{
+  size_t size = (size_t)k->ci * (size_t)k->co;
+  if (!k->flip) {
+    const float *from = w + (size_t)tap * 9 * size + (size_t)i * (size_t)k->co + (size_t)o;
+    for (int j = 0; j < 9; j++) to[j / 3][j % 3] = load_tail(from + (size_t)j * size, n);
+    return;
+  }
+  const float *last = w + ((size_t)(k->g.taps - tap) * 9 - 1) * size + (size_t)o * (size_t)k->ci + (size_t)i;
+  for (int j = 0; j < 9; j++) {
+    float lanes[VL] = {0};
+    for (int l = 0; l < n; l++) lanes[l] = last[(ptrdiff_t)(l * k->ci) - (ptrdiff_t)((size_t)j * size)];
+    to[j / 3][j % 3] = load(lanes);
+  }
+}
+
+static void transform_weights(const sweep *k, float *u, const float *w)
+{
+#pragma omp parallel for collapse(2) if (weight_bytes(k) > 262144)
+  for (int t = 0; t < k->g.taps; t++)
+    for (int v = 0; v < k->vectors; v++) {
+      int    panel = v / WIDE * WIDE, lanes = least(WIDE, k->vectors - panel) * VL;
+      size_t point = weight_point(k, lanes);
+      float *to = u + (size_t)(panel / WIDE) * POINTS * weight_point(k, WIDE * VL) +
+                  (size_t)t * (size_t)k->ci * (size_t)lanes + (size_t)((v - panel) * VL);
+      for (int i = 0; i < k->ci; i++, to += lanes) {
+        vec kernel[3][3];
+        load_kernel(kernel, k, w, t, i, v * VL, least(VL, k->co - v * VL));
+        transform_kernel(to, point, kernel);
+      }
+    }
+}
+
+/* ---- products of a point ---------------------------------------------------------------------------------------- */
+/* Floats from one point of a block's products to the next. Products of tiles that fill no vector of rows are computed and
+ * thrown away: there must be room for them, and so many tiles behind the input's last. */
+static size_t product_point(void)
+{
+  return point_floats((size_t)(BLOCK + ROWS_ONE) * WIDE * VL);
+}
+
+static size_t product_bytes(void)
+{
+  return aligned(sizeof(float) * POINTS * product_point());
+}
+
+typedef struct factors {
+  const float *x, *u;        /* input of the first tile; weights (taps, ci, lanes) */
+  float       *m;            /* (tiles, lanes)                                     */
+  size_t       x_row, x_tap; /* from a tile's input to the next's, to the next tap's */
+  int          taps, ci;
+} factors;
+
+/* m[i, v] = sum over taps, k of x[i + tap, k] u[tap, k, v]. Tile i is at[i / 3] + i % 3 steps: few pointers, and steps that
+ * the processor can add itself. */
+INLINE void product(const int rows, const int vectors, const factors *f)
+{
+  vec          acc[ROWS_NARROW][WIDE], w[WIDE];
+  const char  *at[(ROWS_NARROW + 2) / 3];
+  const float *u = f->u;
+  size_t       step = f->x_row * sizeof(float);
+  UNROLL
+  for (int i = 0; i < rows; i++)
+    UNROLL
+    for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
+  for (int t = 0; t < f->taps; t++) {
+    UNROLL
+    for (int i = 0; i < (rows + 2) / 3; i++) at[i] = (const char *)(f->x + (size_t)t * f->x_tap) + 3 * (size_t)i * step;
+    for (int k = 0; k < f->ci; k++, u += vectors * VL) {
+      UNROLL
+      for (int v = 0; v < vectors; v++) w[v] = load(u + v * VL);
+      UNROLL
+      for (int i = 0; i < rows; i++) {
+        vec a = broadcast(*(const float *)(const void *)(at[i / 3] + (size_t)(i % 3) * step));
+        UNROLL
+        for (int v = 0; v < vectors; v++) acc[i][v] += a * w[v];
+      }
+      UNROLL
+      for (int i = 0; i < (rows + 2) / 3; i++) at[i] += sizeof(float);
+    }
+  }
+  UNROLL
+  for (int i = 0; i < rows; i++)
+    UNROLL
+    for (int v = 0; v < vectors; v++) store(f->m + (i * vectors + v) * VL, acc[i][v]);
+}
+
+#define PRODUCT(name, rows, vectors)                                                                                   \
+  NOINLINE void name(const factors *f) { product(rows, vectors, f); }
+PRODUCT(wide_rows, ROWS, WIDE)
+PRODUCT(wide_two, ROWS_TWO, WIDE)
+PRODUCT(wide_one, ROWS_ONE, WIDE)
+PRODUCT(narrow_rows, ROWS_NARROW, 1)
+PRODUCT(narrow_half, ROWS, 1)
+PRODUCT(narrow_one, ROWS_ONE, 1)
+
+/* A product of at most as many tiles as there are left, or a third of ROWS; how many it was. */
+static int multiply_some(const factors *f, int vectors, int left)
+{
+  if (vectors == WIDE) {
+    if (left > ROWS_TWO) return wide_rows(f), ROWS;
+    if (left > ROWS_ONE) return wide_two(f), ROWS_TWO;
+    return wide_one(f), ROWS_ONE;
+  }
+  if (left > ROWS) return narrow_rows(f), ROWS_NARROW;
+  if (left > ROWS_ONE) return narrow_half(f), ROWS;
+  return narrow_one(f), ROWS_ONE;
+}
+
+/* ---- output: A^T m A -------------------------------------------------------------------------------------------- */
+/* Asks for the memory of row r of a tile's results, one panel of channels, which will be written while others compute. Inlined,
+ * since gcc takes a function that only asks for one without effect, and drops its calls. */
+INLINE void ask_results(const sweep *k, const tile_place *to, int r, int channel, int channels)
+{
+  const float *y = (const float *)k->y.y + (to->pixel + (size_t)r * (size_t)k->g.out[2]) * (size_t)k->y.stride + channel;
+  if (r >= to->rows) return;
+  for (int c = 0; c < to->columns; c++, y += k->y.stride)
+    for (int i = 0; i < channels; i += 16) __builtin_prefetch(y + i, 1, 2);
+}
+
+/* The first `columns` of four neighbours in a row. */
+INLINE void output_row(const ebbk_write how, float *y, size_t pixel, const vec *out, int columns, int n, ebbk_range *seen)
+{
+  if (columns == OUT && n == VL) write_vecs(how, y, pixel, out, OUT, VL, seen);
+  else
+    for (int c = 0; c < columns; c++) write_vec(how, y + (size_t)c * pixel, out[c], n, seen);
+}
+
+/* 4x4 results of the n channels of one vector. */
+INLINE void output_tile(const ebbk_write how, float *y, const tile_place *to, size_t row, size_t pixel, int n, const float *m,
+                        vec bias, ebbk_range *seen)
+{
+  vec t[OUT][PATCH];
+  UNROLL
+  for (int c = 0; c < PATCH; c++) {
+    vec d[PATCH];
+    UNROLL
+    for (int i = 0; i < PATCH; i++) d[i] = load(m + (size_t)(i * PATCH + c) * product_point());
+    output_line(&t[0][c], PATCH, d, 1);
+  }
+  UNROLL
+  for (int r = 0; r < OUT; r++) {
+    vec out[OUT];
+    if (r >= to->rows) break;
+    output_line(out, 1, t[r], 1);
+    UNROLL
+    for (int c = 0; c < OUT; c++) out[c] += bias;
+    output_row(how, y + (size_t)r * row, pixel, out, to->columns, n, seen);
+  }
+}
+
+/* The n channels of vector `v` of a block of tiles. */
+INLINE void output_tiles(const ebbk_write how, const sweep *k, const tile_place *to, int tiles, const float *m, int lanes, int channel,
+                         int n, ebbk_range *seen)
+{
+  size_t pixel = (size_t)k->y.stride, row = (size_t)k->g.out[2] * pixel;
+  vec    bias = k->b ? load_tail(k->b + channel, n) : (vec){0};
+  for (int i = 0; i < tiles; i++)
+    output_tile(how, (float *)k->y.y + to[i].pixel * pixel + channel, to + i, row, pixel, n, m + i * lanes, bias, seen);
+}
+
+/* One panel of channels. */
+static void transform_output(const sweep *k, const tile_place *to, int tiles, const float *m, int panel, ebbk_range *seen)
+{
+  int vectors = least(WIDE, k->vectors - panel);
+  for (int v = 0; v < vectors; v++, m += VL) {
+    int channel = (panel + v) * VL, n = least(VL, k->co - channel), lanes = vectors * VL;
+    switch (k->y.how) {
+    case EBBK_SET: output_tiles(EBBK_SET, k, to, tiles, m, lanes, channel, n, seen); break;
+    case EBBK_ADD: output_tiles(EBBK_ADD, k, to, tiles, m, lanes, channel, n, seen); break;
+    case EBBK_STREAM_ADD: output_tiles(EBBK_STREAM_ADD, k, to, tiles, m, lanes, channel, n, seen); break;
+    case EBBK_STREAM_SUBTRACT: output_tiles(EBBK_STREAM_SUBTRACT, k, to, tiles, m, lanes, channel, n, seen); break;
+    }
+  }
+}
+
+/* ---- an item ------------------------------------------------------------------------------------------------------ */
+/* Tiles [first, end) and one panel of channels. */
+static void multiply(const sweep *k, float *m, const transformed *in, const item *it, int panel, int first, int end,
+                     const tile_place *to, ahead *next)
+{
+  int          vectors = least(WIDE, k->vectors - panel), lanes = vectors * VL;
+  size_t       width = (size_t)in->width, u_point = weight_point(k, lanes);
+  const float *u = k->u + (size_t)(panel / WIDE) * POINTS * weight_point(k, WIDE * VL);
+  factors      f = {.x_row = width, .x_tap = (size_t)(it->strips * k->g.strip) * width, .taps = k->g.taps, .ci = k->ci};
+  int          asked = 0, lines = (end - first) * OUT;
+  for (int point = 0; point < POINTS; point++) {
+    for (; asked * POINTS < lines * (point + 1); asked++)
+      ask_results(k, to + asked / OUT, asked % OUT, panel * VL, least(lanes, k->co - panel * VL));
+    for (int i = first; i < end;) {
+      f.x = in->v + (size_t)point * in->point + (size_t)i * width;
+      f.u = u + (size_t)point * u_point;
+      f.m = m + (size_t)point * product_point() + (i - first) * lanes;
+      i += multiply_some(&f, vectors, end - i);
+      look_ahead(next);
+    }
+  }
+}
+
+/* Products of an item of so many tiles: calls of look_ahead. */
+static int sweep_calls(const sweep *k, int tiles)
+{
+  return POINTS * (k->vectors / WIDE * parts(tiles, ROWS) + k->vectors % WIDE * parts(tiles, ROWS_NARROW));
+}
+
+/* Results of an item whose input is transformed; m: products of a block. */
+static void sweep_item(const sweep *k, const transformed *in, const item *it, float *m, ahead *next)
+{
+  int        tiles = it->depths * it->strips * k->g.strip;
+  ebbk_range seen = {0};
+  for (int panel = 0; panel < k->vectors; panel += WIDE)
+    for (int i = 0; i < tiles; i += BLOCK) {
+      int        end = least(tiles, i + BLOCK);
+      tile_place to[BLOCK];
+      for (int j = i; j < end; j++) to[j - i] = tile_at(&k->g, it, j);
+      multiply(k, m, in, it, panel, i, end, to, next);
+      transform_output(k, to, end - i, m, panel, &seen);
+    }
+  join_range(k->y.range, &seen);
+}
