@@ -12,7 +12,7 @@ enum {
   RUN = 32,                /* rows summed in float          */
   PARALLEL_VALUES = 1 << 15,
   MAP_VALUES = 1 << 14,    /* of an element-wise work item  */
-  ASK_ROWS = 16,           /* rows asked for in advance     */
+  ASK_ROWS = 32,           /* rows asked for in advance     */
 };
 
 typedef double partial[2][BLOCK];
