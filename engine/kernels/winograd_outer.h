@@ -19,8 +19,9 @@ enum {
   PARTIAL_BYTES = 3 << 20,              /* of all chunks, unless one is larger                   */
   CHUNKS_MOST = 32,
   UNITS_WANTED = 8,
-  OUTER_BYTES = 148 << 10,              /* of an item's transformed input                        */
-  OUTER_LEAST = 24,                     /* tiles of an item                                      */
+  NARROW_BYTES = 112 << 10,             /* of an item's transformed input, with one group: room for a sweep */
+  OUTER_BYTES = 256 << 10,              /* with several                                          */
+  OUTER_LEAST = 32,                     /* tiles of an item                                      */
   OUTER_TILES = 240,
 };
 
@@ -57,7 +58,7 @@ static outer_plan outer_of(const ebbk_conv *c)
   p.channel_groups = parts(p.padded, GROUP);
   p.group = parts(parts(p.padded, p.channel_groups), STEP) * STEP;
   p.channel_groups = parts(p.padded, p.group);
-  int tiles = (int)(OUTER_BYTES / (POINTS * sizeof(float) * (size_t)p.group));
+  int bytes = p.channel_groups > 1 ? OUTER_BYTES : NARROW_BYTES, tiles = (int)((size_t)bytes / (POINTS * sizeof(float) * (size_t)p.group));
   grid_plan(&p.g, most(OUTER_LEAST * p.g.taps, least(OUTER_TILES, tiles)), parts(UNITS_WANTED, p.channel_groups), OUTER_LEAST);
   p.chunks = CHUNKS_MOST; /* halved, so that powers of two threads share them evenly */
   while (p.chunks > 1 && sums_floats(&p) * sizeof(float) * (size_t)p.chunks > PARTIAL_BYTES) p.chunks /= 2;
