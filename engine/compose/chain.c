@@ -27,6 +27,7 @@ void ebb_chain_add(ebb_chain *s, ebb_layer *l)
 {
   EBB_ASSERT(ebb_reversible(l), "%s has no inverse", l->name);
   EBB_ASSERT(s->count < s->most, "%s has room for %d layers", s->base.name, s->most);
+  if (s->count) ebb_layers_join(s->layers[s->count - 1], l);
   s->layers[s->count++] = l;
 }
 

@@ -70,6 +70,7 @@ void ebb_sequence_add(ebb_sequence *s, ebb_layer *l)
 ebb_layer *ebb_sequence_close(ebb_sequence *s)
 {
   EBB_ASSERT(s->count > 0, "%s is empty", s->base.name);
+  for (int i = 1; i < s->count; i++) ebb_layers_join(s->layers[i - 1], s->layers[i]);
   return &s->base;
 }
 
@@ -78,6 +79,19 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
   const ebb_sequence *s = (const ebb_sequence *)layer;
   for (int i = 0; i < s->count && x.rank; i++) x = ebb_layer_shape(s->layers[i], x);
   return x;
+}
+
+static ebb_layer *measures(ebb_layer *layer)
+{
+  ebb_layer *first = ((ebb_sequence *)layer)->layers[0];
+  return first->ops->measures ? first->ops->measures(first) : NULL;
+}
+
+static void precedes(ebb_layer *layer, const ebb_layer *norm)
+{
+  const ebb_sequence *s = (const ebb_sequence *)layer;
+  ebb_layer          *last = s->layers[s->count - 1];
+  if (last->ops->precedes) last->ops->precedes(last, norm);
 }
 
 static const ebb_layer *child(const ebb_layer *layer, int i)
@@ -363,6 +377,8 @@ const ebb_layer_ops ebb_sequence_ops = {
     .backward = backward,
     .undo = undo,
     .from_stream = from_stream,
+    .measures = measures,
+    .precedes = precedes,
     .child = child,
     .make = make,
 };

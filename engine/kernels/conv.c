@@ -48,8 +48,12 @@ size_t NAME(conv_scratch)(const ebbk_conv *g, int threads)
 
 void NAME(conv_forward)(ebbk_output y, ebbk_input x, const float *w, const float *b, const ebbk_conv *g, void *scratch)
 {
-  if (by_winograd(g, EBBK_FORWARD)) NAME(winograd_forward)(y, x, w, b, g, scratch);
-  else NAME(direct_forward)(y, x, w, b, g, scratch);
+  if (by_winograd(g, EBBK_FORWARD)) {
+    NAME(winograd_forward)(y, x, w, b, g, scratch);
+    return;
+  }
+  NAME(direct_forward)(y, x, w, b, g, scratch);
+  ebbk_moments_by_pass(&TABLE, &y, g);
 }
 
 void NAME(conv_grad_data)(ebbk_output dx, const float *dy, int dys, const float *w, const ebbk_conv *g, void *scratch)

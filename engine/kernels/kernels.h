@@ -55,6 +55,8 @@ typedef struct ebbk_output {
   int         stride;
   ebbk_write  how;
   ebbk_range *range;              /* of STREAM_ADD; added to, may be NULL */
+  ebb_real   *mean, *var;         /* NULL, or, of conv_forward by SET or STREAM_ADD: moments of the new y, (instances, c) */
+  bool        per_instance;       /* of the moments: instances are samples, or else there is one        */
 } ebbk_output;
 
 static inline ebbk_input ebbk_read(const ebb_real *x, int stride)
@@ -171,7 +173,7 @@ typedef struct ebbk_table {
 
   /* ---- normalisation. `instances` groups of `sites` consecutive rows each: 1 for batch norm, N for instance and
    *      group norm. Every array of statistics is (instances, c). -------------------------------------------- */
-  /* mean and biased variance of each channel; Chan, Golub & LeVeque 1983 over fixed chunks, in double */
+  /* mean and biased variance of each channel; over fixed chunks, in double */
   void (*moments)(ebb_real *mean, ebb_real *var, ebbk_input x /* scale is not looked at */, size_t instances, size_t sites,
                   int c);
   /* y = act(x scale + shift) as ebbk_input says; y may lie over x where both are real */

@@ -3,7 +3,7 @@
  *
  * Sums run over fixed chunks of rows: in float over runs of RUN rows, in double beyond, then over the chunks in their
  * order. Partial sums live on the caller's stack (64 KiB). Bound by memory: one pass over each operand. */
-#include "kernels/act_sums.h"
+#include "kernels/sums.h"
 
 enum {
   BLOCK = 64,              /* channels of a partial sum     */
@@ -122,8 +122,7 @@ void NAME(column_sums)(float *sum, const float *x, int xs, size_t rows, int c)
 }
 
 /* ---- moments ---------------------------------------------------------------------------------------------------- */
-/* Mean and sum of squared deviations of a chunk, about a pivot near the mean (that of the chunk's first run):
- *   mean = pivot + S/n, M2 = Q - S^2/n with S = sum of (x - pivot), Q = sum of (x - pivot)^2 */
+/* Mean and sum of squared deviations of a chunk, about a pivot near the mean: that of the chunk's first run. */
 INLINE void moments_of(const bool stream, partial sum, const job *j, const part *p)
 {
   float pivot[BLOCK];
@@ -133,27 +132,15 @@ INLINE void moments_of(const bool stream, partial sum, const job *j, const part 
       const float *x = j->x + (p->first + r) * j->xs + p->channel + v;
       size_t       n = smaller(RUN, p->rows - r);
       int          l = lanes(p, v);
-      vec          s = {0}, q = {0};
       if (r == 0) {
+        vec s = {0};
         for (size_t i = 0; i < n; i++) s += read_vec(stream, x + i * j->xs, l);
         store(pivot + v, s / (float)n);
-        s = (vec){0};
       }
-      vec k = load(pivot + v);
-      for (size_t i = 0; i < n; i++, x += j->xs) {
-        vec d = read_vec(stream, x, l) - k;
-        ask(x, RUN * j->xs);
-        s += d;
-        q = multiply_add(d, d, q);
-      }
-      add_lanes(sum[0] + v, s);
-      add_lanes(sum[1] + v, q);
+      add_moments(stream, (double *[2]){sum[0] + v, sum[1] + v}, x, j->xs, n, l, load(pivot + v), RUN);
     }
-  for (size_t i = 0; i < p->channels; i++) {
-    double mean = sum[0][i] / (double)p->rows;
-    sum[1][i] -= sum[0][i] * mean;
-    sum[0][i] = (double)pivot[i] + mean;
-  }
+  for (size_t i = 0; i < p->channels; i++)
+    spread_of(&sum[0][i], &sum[1][i], (double)p->rows, (double)pivot[i], sum[0][i], sum[1][i]);
 }
 
 static void moments_part(partial sum, const job *j, const part *p)
@@ -162,20 +149,19 @@ static void moments_part(partial sum, const job *j, const part *p)
   else moments_of(false, sum, j, p);
 }
 
-/* Chan, Golub & LeVeque 1983, eq. 2.1: with delta = mean_b - mean, n = n_a + n_b,
- *   mean += delta n_b/n, M2 += M2_b + delta^2 n_a n_b/n */
 static void moments_finish(const job *j, const part *whole, const partial *sums, size_t chunks, size_t chunk_rows)
 {
   for (size_t i = 0; i < whole->channels; i++) {
-    double mean = sums[0][0][i], m2 = sums[0][1][i], n = (double)smaller(chunk_rows, j->sites);
-    for (size_t c = 1; c < chunks; c++) {
-      double nb = (double)smaller(chunk_rows, j->sites - c * chunk_rows), delta = sums[c][0][i] - mean;
-      m2 += sums[c][1][i] + delta * delta * n * nb / (n + nb);
-      mean += delta * nb / (n + nb);
-      n += nb;
+    size_t at = whole->instance * j->c + whole->channel + i;
+    double mean = 0, m2 = 0;
+    for (size_t c = 0; c < chunks; c++) mean += (double)smaller(chunk_rows, j->sites - c * chunk_rows) * sums[c][0][i];
+    mean /= (double)j->sites;
+    for (size_t c = 0; c < chunks; c++) {
+      double off = sums[c][0][i] - mean;
+      m2 += sums[c][1][i] + (double)smaller(chunk_rows, j->sites - c * chunk_rows) * off * off;
     }
-    j->out[0][whole->instance * j->c + whole->channel + i] = (float)mean;
-    j->out[1][whole->instance * j->c + whole->channel + i] = m2 > 0 || m2 != m2 ? (float)(m2 / n) : 0;
+    j->out[0][at] = (float)mean;
+    j->out[1][at] = variance_of(m2, (double)j->sites);
   }
 }
 

@@ -12,10 +12,15 @@ INLINE int reading_of(const ebbk_input *x)
   return (x->stream ? FROM_STREAM : PLAIN) | (x->scale ? MAPPED : PLAIN);
 }
 
+INLINE vec stream_value(veci v)
+{
+  return settled(from_int(v) * (1 / (float)EBB_FIXED_ONE));
+}
+
 INLINE vec read_vec(const bool stream, const float *p, int n)
 {
   vec v = load_tail(p, n);
-  return stream ? settled(from_int((veci)v) * (1 / (float)EBB_FIXED_ONE)) : v;
+  return stream ? stream_value((veci)v) : v;
 }
 
 /* act(z) = z > 0 ? z : slope z at z = x scale + shift; the kernels that meet it must agree on the sign of z to the bit */
@@ -56,8 +61,8 @@ static __attribute__((noinline, unused)) veci stream_sum_outside(const bool plus
 
 enum { WRITE_MOST = 4 };
 
-/* The first n lanes of v[i] to p + i stride, i < count; one test for all of them. */
-INLINE void stream_vecs(const bool plus, float *p, size_t stride, const vec *v, const int count, int n, ebbk_range *range)
+/* The first n lanes of v[i] to p + i stride, i < count; one test for all of them. v becomes what is written. */
+INLINE void stream_vecs(const bool plus, float *p, size_t stride, vec *v, const int count, int n, ebbk_range *range)
 {
   veci sum[WRITE_MOST], bad = {0};
   vec  x[WRITE_MOST];
@@ -69,18 +74,26 @@ INLINE void stream_vecs(const bool plus, float *p, size_t stride, const vec *v, 
   if (any_negative(bad))
     for (int i = 0; i < count; i++) sum[i] = stream_sum_outside(plus, (veci)load_tail(p + (size_t)i * stride, n), x[i], range);
   UNROLL
-  for (int i = 0; i < count; i++) store_tail(p + (size_t)i * stride, (vec)sum[i], n);
+  for (int i = 0; i < count; i++) store_tail(p + (size_t)i * stride, v[i] = (vec)sum[i], n);
 }
 
-/* The first n lanes of v[i] to p + i stride, i < count; range: this thread's. */
-INLINE void write_vecs(const ebbk_write how, float *p, size_t stride, const vec *v, const int count, int n, ebbk_range *range)
+INLINE bool onto_stream(const ebbk_write how)
 {
-  if (how == EBBK_STREAM_ADD || how == EBBK_STREAM_SUBTRACT) {
+  return how == EBBK_STREAM_ADD || how == EBBK_STREAM_SUBTRACT;
+}
+
+/* The first n lanes of v[i] to p + i stride, i < count; range: this thread's. v becomes what is written. */
+INLINE void write_vecs(const ebbk_write how, float *p, size_t stride, vec *v, const int count, int n, ebbk_range *range)
+{
+  if (onto_stream(how)) {
     stream_vecs(how == EBBK_STREAM_ADD, p, stride, v, count, n, range);
     return;
   }
   UNROLL
-  for (int i = 0; i < count; i++, p += stride) store_tail(p, how == EBBK_ADD ? load_tail(p, n) + v[i] : v[i], n);
+  for (int i = 0; i < count; i++, p += stride) {
+    if (how == EBBK_ADD) v[i] += load_tail(p, n);
+    store_tail(p, v[i], n);
+  }
 }
 
 INLINE void write_vec(const ebbk_write how, float *p, vec v, int n, ebbk_range *range)

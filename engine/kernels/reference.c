@@ -104,6 +104,14 @@ static void conv_forward(ebbk_output y, ebbk_input x, const ebb_real *w, const e
       for (int o = 0; o < a.channels; o++) write_at(&y, q, a.first + o, a.sum[o]);
     }
   }
+  ebbk_moments_by_pass(&ebbk_reference, &y, g);
+}
+
+void ebbk_moments_by_pass(const ebbk_table *t, const ebbk_output *y, const ebbk_conv *g)
+{
+  ebbk_input read = {.x = y->y, .stride = y->stride, .stream = y->how == EBBK_STREAM_ADD || y->how == EBBK_STREAM_SUBTRACT};
+  size_t     instances = y->per_instance ? (size_t)g->n : 1;
+  if (y->mean) t->moments(y->mean, y->var, read, instances, (size_t)g->n * volume(g->out) / instances, g->co);
 }
 
 static void grad_data_pair(const pair *p, void *what)

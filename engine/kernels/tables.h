@@ -17,6 +17,9 @@ void ebbk_gemm(ebb_real *c, int cs, const ebb_real *a, int as, bool ta, const eb
 /* reference.c: conv_backward by the table's single products, one after the other. */
 void ebbk_backward_by_parts(const ebbk_table *t, const ebbk_conv_back *k, const ebbk_conv *g, void *scratch);
 
+/* ... and the moments of a convolution's result by a pass of its own, if they are wanted. */
+void ebbk_moments_by_pass(const ebbk_table *t, const ebbk_output *y, const ebbk_conv *g);
+
 /* squeeze.c: the same for every table. */
 size_t ebbk_squeeze_scratch(const ebbk_squeeze *g, int threads);
 void   ebbk_squeeze_words(void *x, const ebbk_squeeze *g, bool undo, void *scratch);

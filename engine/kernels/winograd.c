@@ -1,6 +1,6 @@
 /* winograd.c -- convolution with 3x3 kernels in the plane of the last two dimensions, stride 1, and its data gradient, by
  * Winograd's minimal filtering (winograd_parts.h).
- * Owns: how the work is cut. Must not know: when it is the faster way (conv.c), the weight gradient (winograd_backward.c).
+ * Owns: how the work is cut, and the moments of the results. Must not know: when it is the faster way (conv.c), the weight gradient (winograd_backward.c).
  *
  * An item's input is transformed once; what is done with it is in winograd_sweep.h. */
 #include "kernels/conv_ways.h"
@@ -25,7 +25,12 @@ static sweep plan_of(const ebbk_conv *c, bool gradient)
   return k;
 }
 
-/* ---- scratch: weights, then one slice a thread: transformed input, products of a block ----------------------------- */
+/* ---- scratch: weights, moments of strips, then one slice a thread: transformed input, products of a block ---------- */
+static size_t moments_bytes(const sweep *k)
+{
+  return k->flip ? 0 : aligned(sizeof(double) * grid_strips(&k->g) * moments_doubles(k));
+}
+
 static size_t input_point(const sweep *k)
 {
   return point_floats((size_t)(grid_tiles(&k->g, true) + ROWS) * (size_t)k->ci);
@@ -45,7 +50,7 @@ size_t NAME(winograd_scratch)(const ebbk_conv *g, ebbk_product what, int threads
 {
   if (what == EBBK_GRAD_WEIGHT) return NAME(winograd_weight_scratch)(g, threads);
   sweep k = plan_of(g, what == EBBK_GRAD_DATA);
-  return weight_bytes(&k) + (size_t)threads * slice_bytes(&k);
+  return weight_bytes(&k) + moments_bytes(&k) + (size_t)threads * slice_bytes(&k);
 }
 
 bool NAME(winograd_fits)(const ebbk_conv *g)
@@ -54,6 +59,49 @@ bool NAME(winograd_fits)(const ebbk_conv *g)
   for (int i = 0; i < 3; i++) fits &= g->stride[i] == 1;
   for (int i = 1; i < 3; i++) fits &= g->kernel[i] == 3 && g->pad[i] < 3;
   return fits;
+}
+
+/* ---- moments of the results ---------------------------------------------------------------------------------------- */
+/* Mean and M2 of a strip, in the place of its sums; the number of its values. */
+static double spread_strip(const sweep *k, double *moments, size_t strip)
+{
+  strip_results s = strip_at(&k->g, (int)strip / k->g.out[0], (int)strip % k->g.out[0]);
+  double        values = (double)s.rows * s.columns;
+  int           channels = k->vectors * VL;
+  for (int c = 0; c < VL; c++)
+    spread_of(&moments[channels + c], &moments[2 * channels + c], values, moments[c], moments[channels + c], moments[2 * channels + c]);
+  return values;
+}
+
+/* A vector of channels of an instance, whose strips are `count` from `first` on. */
+static void join_strips(const sweep *k, size_t first, size_t count, int v, float *to_mean, float *to_var)
+{
+  size_t  step = moments_doubles(k);
+  int     all = k->vectors * VL, channels = least(VL, k->co - v);
+  double  n = 0, mean[VL] = {0}, m2[VL] = {0}, *moments = k->moments + first * step + v;
+  for (size_t i = 0; i < count; i++) {
+    double values = spread_strip(k, moments + i * step, first + i);
+    for (int c = 0; c < VL; c++) mean[c] += values * moments[i * step + (size_t)(all + c)];
+    moments[i * step] = values; /* the pivots are of no use any more */
+    n += values;
+  }
+  for (int c = 0; c < VL; c++) mean[c] /= n;
+  for (size_t i = 0; i < count; i++, moments += step)
+    for (int c = 0; c < VL; c++) m2[c] += moments[2 * all + c] + moments[0] * (moments[all + c] - mean[c]) * (moments[all + c] - mean[c]);
+  for (int c = 0; c < channels; c++) to_mean[c] = (float)mean[c], to_var[c] = variance_of(m2[c], n);
+}
+
+/* The strips of a sample follow each other. */
+static void finish_moments(const sweep *k)
+{
+  int    instances = k->y.per_instance ? k->g.n : 1;
+  size_t count = grid_strips(&k->g) / (size_t)instances;
+#pragma omp parallel for collapse(2)
+  for (int i = 0; i < instances; i++)
+    for (int v = 0; v < k->vectors; v++) {
+      size_t at = (size_t)i * (size_t)k->co + (size_t)(v * VL);
+      join_strips(k, (size_t)i * count, count, v * VL, k->y.mean + at, k->y.var + at);
+    }
 }
 
 /* ---- work items ---------------------------------------------------------------------------------------------------- */
@@ -68,13 +116,15 @@ static void compute_item(const sweep *k, const source *x, int number, int thread
 
 static void run(sweep *k, const source *x, const float *w, char *scratch)
 {
-  char *slices = scratch + weight_bytes(k);
+  char *slices = scratch + weight_bytes(k) + moments_bytes(k);
   int   items = grid_items(&k->g);
   transform_weights(k, (float *)scratch, w);
   k->u = (float *)scratch;
+  if (k->y.mean) k->moments = (double *)(void *)(scratch + weight_bytes(k));
 #pragma omp parallel for schedule(dynamic)
   for (int i = 0; i < items; i++)
     compute_item(k, x, i, omp_get_num_threads(), slices + (size_t)omp_get_thread_num() * slice_bytes(k));
+  if (k->moments) finish_moments(k);
 }
 
 void NAME(winograd_forward)(ebbk_output y, ebbk_input x, const float *w, const float *b, const ebbk_conv *g, void *scratch)

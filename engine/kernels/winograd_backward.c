@@ -4,7 +4,7 @@
  *
  * An item's input, transformed once, serves the results and the weight gradient; its gradient, read once, the weight gradient and
  * that of the input; and both are still there when the norm's sums are taken. The bits are those of the single products. */
-#include "kernels/act_sums.h"
+#include "kernels/sums.h"
 #include "kernels/conv_ways.h"
 #include "kernels/winograd_outer.h"
 #include "kernels/winograd_sweep.h"
@@ -19,7 +19,7 @@ typedef struct backward {
   source       x, dy;
   const float *mean;                    /* of the sums, or NULL                                  */
   bool         results, gradient;       /* wanted                                                */
-  double      *sums;                    /* (strip, depth, 2, padded)                             */
+  double      *sums;                    /* (strip, depth, 2, channels in whole vectors)          */
 } backward;
 
 static backward backward_of(const ebbk_conv *g)
@@ -47,14 +47,20 @@ static size_t slice_bytes(const outer_plan *p)
   return input_bytes(p) + (gradient > products ? gradient : products);
 }
 
+/* Of one of the two sums. */
+static size_t strip_channels(const outer_plan *p)
+{
+  return (size_t)(parts(p->ci, VL) * VL);
+}
+
 static size_t strip_doubles(const outer_plan *p)
 {
-  return 2 * (size_t)p->padded;
+  return 2 * strip_channels(p);
 }
 
 static size_t strip_sums_bytes(const outer_plan *p)
 {
-  return aligned(sizeof(double) * (size_t)p->g.strips * (size_t)p->g.out[0] * strip_doubles(p));
+  return aligned(sizeof(double) * grid_strips(&p->g) * strip_doubles(p));
 }
 
 static size_t common_bytes(const backward *b)
@@ -80,32 +86,27 @@ bool NAME(winograd_sweeps)(const ebbk_conv *g)
 
 /* ---- sums of a norm ------------------------------------------------------------------------------------------------- */
 /* Row by row of a strip, the channels' vector at v. */
-static void sum_strip(const backward *b, double *sum, const tile_place *first, place q, int v)
+static void sum_strip(const backward *b, double *sum, const strip_results *s, int v)
 {
-  const grid *g = &b->p.g;
-  int         n = least(VL, b->p.ci - v);
-  size_t      at = (size_t)q.sample * b->x.instance + (size_t)v, xs = b->x.xs, dys = (size_t)b->back.y.stride;
-  size_t      columns = (size_t)least(g->strip * OUT, g->out[2] - q.column);
-  act_map     m = {load_tail(b->x.scale + at, n), load_tail(b->x.shift + at, n), load_tail(b->mean + at, n), b->x.slope};
-  for (int r = 0; r < first->rows; r++) {
-    size_t       pixel = first->pixel + (size_t)(r * g->out[2]);
-    const float *x = b->x.x + pixel * xs + v, *dy = (const float *)b->back.y.y + pixel * dys + v;
-    double      *to[2] = {sum + v, sum + b->p.padded + v};
-    if (b->x.how & FROM_STREAM) add_act_sums(true, to, x, xs, dy, dys, columns, n, &m, 0);
-    else add_act_sums(false, to, x, xs, dy, dys, columns, n, &m, 0);
+  int          n = least(VL, b->p.ci - v);
+  size_t       at = (size_t)s->sample * b->x.instance + (size_t)v, xs = b->x.xs, dys = (size_t)b->back.y.stride;
+  act_map      m = {load_tail(b->x.scale + at, n), load_tail(b->x.shift + at, n), load_tail(b->mean + at, n), b->x.slope};
+  const float *x = b->x.x + s->pixel * xs + v, *dy = (const float *)b->back.y.y + s->pixel * dys + v;
+  double      *to[2] = {sum + v, sum + strip_channels(&b->p) + v};
+  for (int r = 0; r < s->rows; r++, x += (size_t)b->p.g.out[2] * xs, dy += (size_t)b->p.g.out[2] * dys) {
+    if (b->x.how & FROM_STREAM) add_act_sums(true, to, x, xs, dy, dys, (size_t)s->columns, n, &m, 0);
+    else add_act_sums(false, to, x, xs, dy, dys, (size_t)s->columns, n, &m, 0);
   }
 }
 
 static void sum_item(const backward *b, const item *k)
 {
-  const grid *g = &b->p.g;
-  for (int d = 0; d < k->depths; d++)
-    for (int j = 0; j < k->strips; j++) {
-      tile_place first = tile_at(g, k, (d * k->strips + j) * g->strip);
-      size_t     number = (size_t)(k->first + j) * (size_t)g->out[0] + (size_t)(k->depth + d);
-      double    *sum = b->sums + number * strip_doubles(&b->p);
+  for (int d = k->depth; d < k->depth + k->depths; d++)
+    for (int j = k->first; j < k->first + k->strips; j++) {
+      strip_results s = strip_at(&b->p.g, j, d);
+      double       *sum = b->sums + s.number * strip_doubles(&b->p);
       memset(sum, 0, strip_doubles(&b->p) * sizeof *sum);
-      for (int v = 0; v < b->p.ci; v += VL) sum_strip(b, sum, &first, place_of(g, k->first + j), v);
+      for (int v = 0; v < b->p.ci; v += VL) sum_strip(b, sum, &s, v);
     }
 }
 
@@ -114,9 +115,9 @@ static void finish_sums(const backward *b, float *sum_dz, float *sum_dzx)
 {
   const grid *g = &b->p.g;
   int         instances = b->x.instance ? g->n : 1;
-  size_t      strips = (size_t)g->strips * (size_t)g->out[0] / (size_t)instances, c = (size_t)b->p.ci, padded = (size_t)b->p.padded;
+  size_t      strips = grid_strips(g) / (size_t)instances, c = (size_t)b->p.ci, padded = strip_channels(&b->p);
   for (int i = 0; i < instances; i++) {
-    double        total[2 * GROUP] = {0};
+    double        total[2 * (GROUP + VL)] = {0};
     const double *from = b->sums + (size_t)i * strips * strip_doubles(&b->p);
     for (size_t s = 0; s < strips; s++, from += 2 * padded)
       for (size_t k = 0; k < 2 * padded; k++) total[k] += from[k];

@@ -146,16 +146,37 @@ INLINE place place_of(const grid *g, int s)
   return (place){s / (g->rows * g->pieces), s / g->pieces % g->rows * OUT, s % g->pieces * g->strip * OUT};
 }
 
-/* Tile i of an item: its first pixel among all results, and how many of its rows and columns exist. */
-typedef struct tile_place { size_t pixel; int rows, columns; } tile_place;
+/* Tile i of an item: its first pixel among all results, how many of its rows and columns exist, and its place in its strip, which
+ * has a number among those of all depths. */
+typedef struct tile_place { size_t pixel, strip; int rows, columns, in_strip; } tile_place;
 
 INLINE tile_place tile_at(const grid *g, const item *k, int i)
 {
-  place  q = place_of(g, k->first + i / g->strip % k->strips);
-  int    column = q.column + i % g->strip * OUT, depth = k->depth + i / (g->strip * k->strips);
+  int    strip = k->first + i / g->strip % k->strips, in_strip = i % g->strip;
+  place  q = place_of(g, strip);
+  int    column = q.column + in_strip * OUT, depth = k->depth + i / (g->strip * k->strips);
   size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
-  return (tile_place){row * (size_t)g->out[2] + (size_t)column, least(OUT, g->out[1] - q.row),
-                      most(0, least(OUT, g->out[2] - column))};
+  return (tile_place){row * (size_t)g->out[2] + (size_t)column, (size_t)strip * (size_t)g->out[0] + (size_t)depth,
+                      least(OUT, g->out[1] - q.row), most(0, least(OUT, g->out[2] - column)), in_strip};
+}
+
+/* The results of a strip at one depth, for what is summed over them: its number among all, and where they are. */
+typedef struct strip_results {
+  size_t number, pixel;
+  int    sample, rows, columns;
+} strip_results;
+
+INLINE size_t grid_strips(const grid *g)
+{
+  return (size_t)g->strips * (size_t)g->out[0];
+}
+
+INLINE strip_results strip_at(const grid *g, int strip, int depth)
+{
+  place  q = place_of(g, strip);
+  size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
+  return (strip_results){(size_t)strip * (size_t)g->out[0] + (size_t)depth, row * (size_t)g->out[2] + (size_t)q.column, q.sample,
+                         least(OUT, g->out[1] - q.row), least(g->strip * OUT, g->out[2] - q.column)};
 }
 
 /* Floats from one point of a transformed tensor to the next: an odd number of cache lines, or the 36 lines that a

@@ -1,9 +1,10 @@
 /* winograd_sweep.h -- products of transformed tiles with weights, on their way from an item's transformed input to the result.
- * Owns: transformed weights, products of points, the transform of the output. Private to winograd.c and winograd_backward.c.
+ * Owns: transformed weights, products of points, the transform of the output and its moments. Private to winograd.c and winograd_backward.c.
  *
  * For each panel of output channels, blocks of tiles are multiplied point by point and transformed back while the products are
  * in L2. Cost: 72 depth taps Cin Cout / 16 FLOP an output pixel, and the transform. */
 #pragma once
+#include "kernels/sums.h"
 #include "kernels/winograd_parts.h"
 
 enum {
@@ -21,6 +22,7 @@ typedef struct sweep {
   grid         g;
   ebbk_output  y;
   const float *b, *u;                      /* bias or NULL; transformed weights                        */
+  double      *moments;                    /* of the results, or NULL; see below                       */
 } sweep;
 
 static sweep sweep_of(const ebbk_conv *c, bool gradient)
@@ -178,17 +180,51 @@ INLINE void ask_results(const sweep *k, const tile_place *to, int r, int channel
     for (int i = 0; i < channels; i += 16) __builtin_prefetch(y + i, 1, 2);
 }
 
-/* The first `columns` of four neighbours in a row. */
-INLINE void output_row(const ebbk_write how, float *y, size_t pixel, const vec *out, int columns, int n, ebbk_range *seen)
+/* Moments of a strip: a pivot, its first value; and the sums of deviations from it and of their squares, in float along a strip,
+ * in double where a block cuts it; each (channels, in whole vectors). */
+typedef struct tally { vec pivot, sum[2]; bool begun; } tally;
+
+static size_t moments_doubles(const sweep *k)
+{
+  return 3 * (size_t)(k->vectors * VL);
+}
+
+INLINE void tally_row(const bool stream, tally *t, const vec *v, int columns)
+{
+  for (int c = 0; c < columns; c++) {
+    vec value = stream ? stream_value((veci)v[c]) : v[c];
+    if (!t->begun) t->pivot = value, t->begun = true;
+    vec d = value - t->pivot;
+    t->sum[0] += d;
+    t->sum[1] = multiply_add(d, d, t->sum[1]);
+  }
+}
+
+static void tally_begin(tally *t, const double *moments, bool anew)
+{
+  *t = (tally){.begun = !anew};
+  for (int i = 0; i < VL && !anew; i++) t->pivot[i] = (float)moments[i];
+}
+
+static void tally_end(const tally *t, double *moments, int channels, bool anew)
+{
+  if (anew) memset(moments + channels, 0, VL * sizeof *moments), memset(moments + 2 * channels, 0, VL * sizeof *moments);
+  for (int i = 0; i < VL; i++) moments[i] = (double)t->pivot[i];
+  add_lanes(moments + channels, t->sum[0]);
+  add_lanes(moments + 2 * channels, t->sum[1]);
+}
+
+/* The first `columns` of four neighbours in a row; `out` becomes what is written. */
+INLINE void output_row(const ebbk_write how, float *y, size_t pixel, vec *out, int columns, int n, ebbk_range *seen)
 {
   if (columns == OUT && n == VL) write_vecs(how, y, pixel, out, OUT, VL, seen);
   else
-    for (int c = 0; c < columns; c++) write_vec(how, y + (size_t)c * pixel, out[c], n, seen);
+    for (int c = 0; c < columns; c++) write_vecs(how, y + (size_t)c * pixel, 0, out + c, 1, n, seen);
 }
 
 /* 4x4 results of the n channels of one vector. */
-INLINE void output_tile(const ebbk_write how, float *y, const tile_place *to, size_t row, size_t pixel, int n, const float *m,
-                        vec bias, ebbk_range *seen)
+INLINE void output_tile(const ebbk_write how, const bool measure, float *y, const tile_place *to, size_t row, size_t pixel, int n,
+                        const float *m, vec bias, tally *moments, ebbk_range *seen)
 {
   vec t[OUT][PATCH];
   UNROLL
@@ -206,6 +242,7 @@ INLINE void output_tile(const ebbk_write how, float *y, const tile_place *to, si
     UNROLL
     for (int c = 0; c < OUT; c++) out[c] += bias;
     output_row(how, y + (size_t)r * row, pixel, out, to->columns, n, seen);
+    if (measure) tally_row(onto_stream(how), moments, out, to->columns);
   }
 }
 
@@ -216,21 +253,43 @@ INLINE void output_tiles(const ebbk_write how, const sweep *k, const tile_place 
   size_t pixel = (size_t)k->y.stride, row = (size_t)k->g.out[2] * pixel;
   vec    bias = k->b ? load_tail(k->b + channel, n) : (vec){0};
   for (int i = 0; i < tiles; i++)
-    output_tile(how, (float *)k->y.y + to[i].pixel * pixel + channel, to + i, row, pixel, n, m + i * lanes, bias, seen);
+    output_tile(how, false, (float *)k->y.y + to[i].pixel * pixel + channel, to + i, row, pixel, n, m + i * lanes, bias, NULL, seen);
+}
+
+/* The same, strip by strip, with moments. */
+INLINE void measured_tiles(const ebbk_write how, const sweep *k, const tile_place *to, int tiles, const float *m, int lanes,
+                           int channel, int n, ebbk_range *seen)
+{
+  size_t pixel = (size_t)k->y.stride, row = (size_t)k->g.out[2] * pixel;
+  vec    bias = k->b ? load_tail(k->b + channel, n) : (vec){0};
+  for (int i = 0; i < tiles;) {
+    double *moments = k->moments + to[i].strip * moments_doubles(k) + channel;
+    bool    anew = to[i].in_strip == 0;
+    int     end = least(tiles, i + k->g.strip - to[i].in_strip);
+    tally   t;
+    tally_begin(&t, moments, anew);
+    for (; i < end; i++)
+      output_tile(how, true, (float *)k->y.y + to[i].pixel * pixel + channel, to + i, row, pixel, n, m + i * lanes, bias, &t, seen);
+    tally_end(&t, moments, k->vectors * VL, anew);
+  }
 }
 
 /* One panel of channels. */
 static void transform_output(const sweep *k, const tile_place *to, int tiles, const float *m, int panel, ebbk_range *seen)
 {
-  int vectors = least(WIDE, k->vectors - panel);
+  int vectors = least(WIDE, k->vectors - panel), lanes = vectors * VL;
   for (int v = 0; v < vectors; v++, m += VL) {
-    int channel = (panel + v) * VL, n = least(VL, k->co - channel), lanes = vectors * VL;
+    int channel = (panel + v) * VL, n = least(VL, k->co - channel);
+#define TILES(how) output_tiles(how, k, to, tiles, m, lanes, channel, n, seen)
+#define MEASURED(how) (k->moments ? measured_tiles(how, k, to, tiles, m, lanes, channel, n, seen) : TILES(how))
     switch (k->y.how) {
-    case EBBK_SET: output_tiles(EBBK_SET, k, to, tiles, m, lanes, channel, n, seen); break;
-    case EBBK_ADD: output_tiles(EBBK_ADD, k, to, tiles, m, lanes, channel, n, seen); break;
-    case EBBK_STREAM_ADD: output_tiles(EBBK_STREAM_ADD, k, to, tiles, m, lanes, channel, n, seen); break;
-    case EBBK_STREAM_SUBTRACT: output_tiles(EBBK_STREAM_SUBTRACT, k, to, tiles, m, lanes, channel, n, seen); break;
+    case EBBK_SET: MEASURED(EBBK_SET); break;
+    case EBBK_ADD: TILES(EBBK_ADD); break;
+    case EBBK_STREAM_ADD: MEASURED(EBBK_STREAM_ADD); break;
+    case EBBK_STREAM_SUBTRACT: TILES(EBBK_STREAM_SUBTRACT); break;
     }
+#undef TILES
+#undef MEASURED
   }
 }
 

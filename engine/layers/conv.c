@@ -5,12 +5,14 @@
 #include "base/threads.h"
 #include "layers/conv.h"
 #include "layers/layers.h"
+#include "layers/norm.h"
 
 typedef struct conv {
   ebb_layer        base;
   ebb_conv_options o;
   int              rank;
   const ebb_param *weight, *bias; /* in memory (K..., in, out) and (out) */
+  const ebb_layer *norm;          /* that reads the result, or NULL      */
 } conv;
 
 ebbk_conv ebb_conv_geometry(const ebb_layer *layer, ebb_shape x)
@@ -47,6 +49,7 @@ void ebb_conv_apply(const ebb_layer *layer, ebb_run *r, ebbk_input x, ebb_shape 
 {
   const conv *l = (const conv *)layer;
   ebbk_conv   g = ebb_conv_geometry(layer, s);
+  if (l->norm && y.how != EBBK_STREAM_SUBTRACT) ebb_norm_measure_on_the_way(l->norm, r, ebb_shape_read(layer, s), &y);
   ebbk->conv_forward(y, x, ebb_weights(r, l->weight), ebb_weights(r, l->bias), &g, scratch);
 }
 
@@ -86,6 +89,12 @@ static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb
   ebb_conv_backward(layer, r, k, x.s, dy, scratch);
 }
 
+static void precedes(ebb_layer *layer, const ebb_layer *norm)
+{
+  conv *l = (conv *)layer;
+  if (ebb_norm_channels(norm) == l->o.out) l->norm = norm;
+}
+
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
 {
   return ebb_conv(b, name, (ebb_conv_options){.in = x.c, .out = x.c, .kernel = 3, .pad = 1, .bias = true});
@@ -102,6 +111,7 @@ const ebb_layer_ops ebb_conv_ops = {
     .backward = backward,
     .undo = undo,
     .from_stream = ebb_yes,
+    .precedes = precedes,
     .make = make,
 };
 

@@ -33,6 +33,12 @@ const ebb_param *ebb_param_new(ebb_builder *b, const ebb_layer *l, const char *n
   return q;
 }
 
+void ebb_layers_join(ebb_layer *l, ebb_layer *next)
+{
+  ebb_layer *norm = next->ops->measures ? next->ops->measures(next) : NULL;
+  if (norm && l->ops->precedes) l->ops->precedes(l, norm);
+}
+
 const char *ebb_scope_enter(ebb_builder *b, const char *format, ...)
 {
   const char *outer = b->scope;

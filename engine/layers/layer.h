@@ -71,6 +71,10 @@ typedef struct ebb_layer_ops {
   bool (*absorb)(ebb_layer *l, const ebb_layer *next);
   /* While building: one layer that does the work of `l` and of `next` behind it, NULL: none. NULL: never. */
   ebb_layer *(*fuse)(ebb_builder *b, ebb_layer *l, ebb_layer *next);
+  /* While building: the norm that measures this layer's input (of a coupling, its second half) first of all; NULL: none. */
+  ebb_layer *(*measures)(ebb_layer *l);
+  /* While building: this layer's result is that input; takes its moments along if it can (a convolution). NULL: it cannot. */
+  void (*precedes)(ebb_layer *l, const ebb_layer *norm);
   /* Fused layers: the i-th of those they stand for, who have the parameters; NULL after the last. */
   const ebb_layer *(*part)(const ebb_layer *l, int i);
   /* A new layer with default options for input x: for activations by name, tests, benchmarks, the catalogue. */
@@ -124,6 +128,9 @@ ebb_layer *ebb_layer_new(ebb_builder *b, const ebb_layer_ops *ops, const char *n
 
 /* A parameter of the layer, "layer.name"; dims in PyTorch's order. `p` gives kind, rank, dims, fill and so on. */
 const ebb_param *ebb_param_new(ebb_builder *b, const ebb_layer *l, const char *name, ebb_param p);
+
+/* `next` reads what `l` writes: its norm, if it begins with one, need not pass over that again. */
+void ebb_layers_join(ebb_layer *l, ebb_layer *next);
 
 /* Names inside `scope` get its prefix: const char *outer = ebb_scope_enter(b, "stage%d", 1); ... b->scope = outer; */
 const char *ebb_scope_enter(ebb_builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

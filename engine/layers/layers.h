@@ -26,7 +26,7 @@ ebb_layer *ebb_group_norm(ebb_builder *b, const char *name, ebb_norm_options o);
 
 /* norm_conv.c -- y = conv(act(norm(x))) in fewer passes over memory; sequences put it in the place of the two, which must not
  * be used elsewhere then. Parameters keep their names. */
-ebb_layer *ebb_norm_conv(ebb_builder *b, const ebb_layer *norm, const ebb_layer *conv);
+ebb_layer *ebb_norm_conv(ebb_builder *b, ebb_layer *norm, ebb_layer *conv);
 
 /* act.c */
 ebb_layer *ebb_relu(ebb_builder *b, const char *name);

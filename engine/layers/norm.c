@@ -89,9 +89,26 @@ static void move_running(const norm *l, ebb_run *r, const ebb_real *mean, const 
   }
 }
 
+/* Batch norm goes by its running statistics when nobody trains. */
+static bool measures_now(const norm *l, const ebb_run *r)
+{
+  return r->pass == EBB_TRAIN || (r->pass == EBB_EVAL && l->groups != 0);
+}
+
+void ebb_norm_measure_on_the_way(const ebb_layer *layer, ebb_run *r, ebb_shape x, ebbk_output *y)
+{
+  const norm *l = (const norm *)layer;
+  if (!measures_now(l, r)) return;
+  statistics s = statistics_of(ebb_saved(r, layer), grouping(l, x));
+  y->mean = s.mean, y->var = s.rstd;
+  y->per_instance = l->groups != 0;
+  r->measured = layer;
+}
+
 static void measure(const norm *l, ebb_run *r, ebb_view x, groups k, statistics s)
 {
-  ebbk->moments(s.mean, s.rstd, ebb_input(x), k.instances, k.sites, k.c);
+  if (r->measured != &l->base) ebbk->moments(s.mean, s.rstd, ebb_input(x), k.instances, k.sites, k.c);
+  r->measured = NULL;
   if (l->groups == 0) move_running(l, r, s.mean, s.rstd, k.sites);
   share_in_groups(s, k, l->o.eps);
 }
@@ -129,8 +146,8 @@ ebbk_input ebb_norm_read(const ebb_layer *layer, ebb_run *r, ebb_view x, bool fi
   const norm *l = (const norm *)layer;
   groups      k = grouping(l, x.s);
   statistics  s = statistics_of(saved, k);
-  if (first && r->pass == EBB_EVAL && l->groups == 0) use_running(l, r, s);
-  else if (first && r->pass != EBB_REPLAY) measure(l, r, x, k, s);
+  if (first && measures_now(l, r)) measure(l, r, x, k, s);
+  else if (first && r->pass == EBB_EVAL) use_running(l, r, s);
   return affine(l, r, x, k, s, scratch);
 }
 
@@ -239,6 +256,16 @@ static bool absorb(ebb_layer *layer, const ebb_layer *next)
   return true;
 }
 
+static ebb_layer *measures(ebb_layer *l)
+{
+  return l;
+}
+
+int ebb_norm_channels(const ebb_layer *layer)
+{
+  return ((const norm *)layer)->o.channels;
+}
+
 static ebb_layer *fuse(ebb_builder *b, ebb_layer *l, ebb_layer *next)
 {
   return ebb_is_conv(next) ? ebb_norm_conv(b, l, next) : NULL;
@@ -272,7 +299,7 @@ static ebb_layer *make_group(ebb_builder *b, const char *name, ebb_shape x)
   {                                                                                                     \
     .name = label, .formula = text, .source = paper, .in_place = true, .shape = shape,                  \
     .scratch = ebb_norm_scratch, .saved = ebb_norm_saved, .forward = forward, .update = update, .backward = backward, \
-    .from_stream = ebb_yes, .absorb = absorb, .fuse = fuse, .make = maker                                     \
+    .from_stream = ebb_yes, .absorb = absorb, .fuse = fuse, .measures = measures, .make = maker               \
   }
 
 const ebb_layer_ops ebb_batch_norm_ops = NORM_OPS(

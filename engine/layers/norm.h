@@ -1,4 +1,5 @@
-/* norm.h -- a norm as a map that others may apply while they read; private to norm.c and norm_conv.c. */
+/* norm.h -- a norm as a map that others may apply while they read, and statistics they may take while they write; private to
+ * norm.c, norm_conv.c and conv.c. */
 #pragma once
 #include "layers/operands.h"
 
@@ -8,6 +9,12 @@ size_t ebb_norm_scratch(const ebb_layer *norm, ebb_shape x);
 /* x as the norm's result, act(x scale + shift), with arrays in the scratch. `first`: this is a forward, which measures x in
  * a training pass; else what it saved is used. */
 ebbk_input ebb_norm_read(const ebb_layer *norm, ebb_run *r, ebb_view x, bool first, void *saved, void *scratch);
+
+int ebb_norm_channels(const ebb_layer *norm);
+
+/* The norm will read what is written to y, of shape x, next: its moments go where it looks for them, if it measures at all in
+ * this pass. */
+void ebb_norm_measure_on_the_way(const ebb_layer *norm, ebb_run *r, ebb_shape x, ebbk_output *y);
 
 /* What the norm's backward wants to know of dy: the arguments of ebbk->affine_act_sums, to be filled by it or along the way. */
 typedef struct ebb_norm_sums {

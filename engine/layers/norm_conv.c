@@ -10,8 +10,8 @@
 #include "layers/norm.h"
 
 typedef struct norm_conv {
-  ebb_layer        base;
-  const ebb_layer *norm, *conv;
+  ebb_layer  base;
+  ebb_layer *norm, *conv;
 } norm_conv;
 
 static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
@@ -90,6 +90,17 @@ static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb
   back((const norm_conv *)layer, r, x, ebb_stream_output(z, EBB_MINUS, NULL), dy, dx, scratch);
 }
 
+static ebb_layer *measures(ebb_layer *layer)
+{
+  return ((norm_conv *)layer)->norm;
+}
+
+static void precedes(ebb_layer *layer, const ebb_layer *norm)
+{
+  ebb_layer *conv = ((norm_conv *)layer)->conv;
+  conv->ops->precedes(conv, norm);
+}
+
 static const ebb_layer *part(const ebb_layer *layer, int i)
 {
   const norm_conv *l = (const norm_conv *)layer;
@@ -119,11 +130,13 @@ const ebb_layer_ops ebb_norm_conv_ops = {
     .backward = backward,
     .undo = undo,
     .from_stream = ebb_yes,
+    .measures = measures,
+    .precedes = precedes,
     .part = part,
     .make = make,
 };
 
-ebb_layer *ebb_norm_conv(ebb_builder *b, const ebb_layer *norm, const ebb_layer *conv)
+ebb_layer *ebb_norm_conv(ebb_builder *b, ebb_layer *norm, ebb_layer *conv)
 {
   const char *outer = b->scope;
   b->scope = "";

@@ -53,6 +53,7 @@ typedef struct ebb_run {
   ebb_policy      policy;
   ebb_keep        keep;
   ebb_events      events;
+  const struct ebb_layer *measured; /* the norm whose input was measured when it was written, just now */
   bool            dry;        /* plan: memory is taken and given back, nothing is computed */
   ebb_tally      *tally;      /* (layers) or NULL                                          */
   /* Sees each reversible layer's input, on the way forward and reconstructed on the way back; NULL: nobody looks. */

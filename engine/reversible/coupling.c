@@ -13,7 +13,7 @@
 typedef struct coupling {
   ebb_layer        base;
   int              channels, first;
-  const ebb_layer *f, *g;
+  ebb_layer       *f, *g;
 } coupling;
 
 typedef struct halves { ebb_view one, two; } halves;
@@ -139,6 +139,19 @@ static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
   half_undo(l->f, r, z.one, z.two, dz.two, dz.one);
 }
 
+/* F reads the second half, which G writes. */
+static ebb_layer *measures(ebb_layer *layer)
+{
+  ebb_layer *f = ((coupling *)layer)->f;
+  return f->ops->measures ? f->ops->measures(f) : NULL;
+}
+
+static void precedes(ebb_layer *layer, const ebb_layer *norm)
+{
+  ebb_layer *g = ((coupling *)layer)->g;
+  if (g->ops->precedes) g->ops->precedes(g, norm);
+}
+
 static const ebb_layer *child(const ebb_layer *layer, int i)
 {
   const coupling *l = (const coupling *)layer;
@@ -166,12 +179,13 @@ const ebb_layer_ops ebb_coupling_ops = {
     .backward = backward,
     .inverse = inverse,
     .reverse = reverse,
+    .measures = measures,
+    .precedes = precedes,
     .child = child,
     .make = make,
 };
 
-ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int first, const ebb_layer *f,
-                        const ebb_layer *g)
+ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int first, ebb_layer *f, ebb_layer *g)
 {
   EBB_ASSERT(first > 0 && first < channels, "%d of %d channels", first, channels);
   coupling *l = (coupling *)ebb_layer_new(b, &ebb_coupling_ops, name, sizeof *l);
@@ -179,6 +193,7 @@ ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int firs
   l->first = first;
   l->f = f;
   l->g = g;
+  ebb_layers_join(f, g);
   return &l->base;
 }
 
@@ -269,7 +284,7 @@ const ebb_layer_ops ebb_half_coupling_ops = {
     .make = half_make,
 };
 
-ebb_layer *ebb_half_coupling(ebb_builder *b, const char *name, int channels, int first, bool second, const ebb_layer *f)
+ebb_layer *ebb_half_coupling(ebb_builder *b, const char *name, int channels, int first, bool second, ebb_layer *f)
 {
   EBB_ASSERT(first > 0 && first < channels, "%d of %d channels", first, channels);
   half_coupling *l = (half_coupling *)ebb_layer_new(b, &ebb_half_coupling_ops, name, sizeof *l);

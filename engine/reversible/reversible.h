@@ -5,8 +5,7 @@
 
 /* coupling.c -- z1 = x1 + F(x2); z2 = x2 + G(z1) on a stream of `channels`, of which x1 has the first `first`.
  * F maps channels - first to first channels, G the other way, both at the same sites. */
-ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int first, const ebb_layer *f,
-                        const ebb_layer *g);
+ebb_layer *ebb_coupling(ebb_builder *b, const char *name, int channels, int first, ebb_layer *f, ebb_layer *g);
 
 /* transition.c -- y1 = A1(x1) + F(x2); y2 = A2(x2) + G(y1) on real values: F/G coupling where the shape changes.
  * x1 has the first half of the channels. A1, A2, F change the shape alike; G keeps it. */
@@ -14,7 +13,7 @@ ebb_layer *ebb_transition(ebb_builder *b, const char *name, const ebb_layer *a1,
                           const ebb_layer *f, const ebb_layer *g);
 
 /* coupling.c -- z1 = x1 + F(x2), or with `second` z2 = x2 + F(x1): half a coupling, whose other half is another layer. */
-ebb_layer *ebb_half_coupling(ebb_builder *b, const char *name, int channels, int first, bool second, const ebb_layer *f);
+ebb_layer *ebb_half_coupling(ebb_builder *b, const char *name, int channels, int first, bool second, ebb_layer *f);
 
 /* squeeze.c -- patches of `stride` sites (D, H, W; 1 where the data has no such dimension) become channels, and back;
  * the strides divide the sizes. Channels in PyTorch's order (pixel unshuffle), or by the diagonals of 2x2 patches. */

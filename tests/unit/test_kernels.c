@@ -293,6 +293,21 @@ START_TEST(conv_shapes)
 }
 END_TEST
 
+/* Moments taken while results are written are those of a pass behind it. */
+static void expect_moments(const ebbk_table *k, const ebbk_conv *g, const matrix *y, ebbk_write how, ebbk_input x, const float *w,
+                           const float *b, void *scratch)
+{
+  bool        per_instance = between(0, 1);
+  size_t      instances = per_instance ? (size_t)g->n : 1;
+  matrix      mean = matrix_new(instances, g->co, 0), var = matrix_copy(&mean), mean0 = matrix_copy(&mean), var0 = matrix_copy(&mean);
+  ebbk_output to = {.y = y->p, .stride = y->stride, .how = how, .mean = mean.p, .var = var.p, .per_instance = per_instance};
+  k->conv_forward(to, x, w, b, g, scratch);
+  ebbk_input read = {.x = y->p, .stride = y->stride, .stream = how == EBBK_STREAM_ADD};
+  k->moments(mean0.p, var0.p, read, instances, y->rows / instances, y->c);
+  expect_near(&mean, &mean0, 1e-5, conv_text(g));
+  expect_near(&var, &var0, 1e-5, conv_text(g));
+}
+
 /* A convolution that maps what it reads, from the stream or not, and adds what it writes has the bits of the passes it
  * spares: real_from_fixed, affine_act, the plain convolution, fixed_add or fixed_subtract or add. */
 static void compare_fused(const ebbk_table *k, const ebbk_conv *g, bool stream, bool mapped)
@@ -329,6 +344,9 @@ static void compare_fused(const ebbk_table *k, const ebbk_conv *g, bool stream, 
   k->conv_forward(onto, read, o.w.p, o.b.p, g, scratch);
   ck_assert_msg(same_bits(&z, &z0), "%s: another sum on the stream", what);
   ck_assert(range.count == range0.count && range.worst == range0.worst);
+  expect_moments(k, g, &y, EBBK_SET, read, o.w.p, o.b.p, scratch);
+  memcpy(z0.raw, start.raw, z0.size * sizeof *z0.raw);
+  expect_moments(k, g, &z0, EBBK_STREAM_ADD, read, o.w.p, o.b.p, scratch);
   onto.how = EBBK_STREAM_SUBTRACT;
   k->conv_forward(onto, read, o.w.p, o.b.p, g, scratch);
   ck_assert_msg(same_bits(&z, &start), "%s: subtracting does not undo adding", what);
