@@ -49,8 +49,8 @@ typedef struct ebb_layer_ops {
    * with in_place allow, and reversible layers expect. */
   void (*backward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch);
 
-  /* z -= q(L(x)) and backward at once, after which a replay of L need not be called; the bits of the two, in fewer passes over
-   * memory; NULL: one after the other. x, z and what dy and dx lie in are distinct. Composites: r->keep is ALL. */
+  /* In a replay, z -= q(L(x)) on the stream and backward at once: the bits of update and backward, in fewer passes over memory;
+   * NULL: one after the other. Composites: r->keep is ALL. */
   void (*undo)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch);
 
   /* Can x be a view of the stream, taken for the values it stands for, and dx (which does not lie over it then) be added

@@ -2,8 +2,10 @@
  * Owns: the order of the two. Its bits are those of the composition; what it spares is the activated tensor, which is never
  * written: the convolution and its weight gradient map x as they read it. Sequences put it in the place of the two.
  *
- * Passes over x-sized memory, forward: x for the statistics, x and y for the rest. Backward: x and dy for the weights; dy
- * and da (written) for the activation's gradient; x and da for the norm's sums; x, da and dx for its gradient. */
+ * Passes over x-sized memory, forward: x for the statistics, unless they were taken when it was written; x and y for the rest.
+ * Backward: x, dy and da (written), and y where it is taken back, for the weights, the activation's gradient and the norm's
+ * sums; x, da and dx for the norm's gradient. With more than 32 channels in the plane the former are passes of their own: x and
+ * y; x and dy; dy and da; x and da. */
 #include "base/threads.h"
 #include "layers/conv.h"
 #include "layers/layers.h"

@@ -316,6 +316,45 @@ START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
 }
 END_TEST
 
+/* A step back and its gradient at once are the two, one after the other. */
+START_TEST(undo_is_update_and_backward)
+{
+  EACH_CASE(t, EBB_STORE)
+  ebb_shape out = ebb_layer_shape(t.layer, t.xs);
+  if (!t.layer->ops->undo || out.rank == 0 || out.stream) {
+    bench_close(&t);
+    return;
+  }
+  train(&t); /* statistics are saved */
+  ebb_run  *r = &t.work.run;
+  ebb_mark  low = ebb_arena_low_mark(r->arena);
+  ebb_shape stream = out;
+  stream.stream = true;
+  size_t    weights = t.model.weights * sizeof(ebb_real);
+  ebb_view  x = ebb_view_of(t.x, t.xs), dy = ebb_view_of(t.u, out), z[2], dx[2];
+  ebb_real *grads[2];
+  r->pass = EBB_REPLAY;
+  for (int i = 0; i < 2; i++) {
+    z[i] = ebb_view_of(reals(&t, ebb_count(out), 0), stream), dx[i] = ebb_view_of(reals(&t, ebb_count(t.xs), 0), t.xs);
+    grads[i] = reals(&t, t.model.weights, 0);
+    ebbk->fixed_from_real(ebb_fixeds(z[i]), out.c, t.u, out.c, ebb_sites(out), out.c, NULL);
+    memset(t.work.grads, 0, weights);
+    r->keep = EBB_KEEP_ALL;
+    if (i == 1) ebb_undo_layer(t.layer, r, x, z[i], dy, dx[i]);
+    else {
+      ebb_update_layer(t.layer, r, x, z[i], EBB_MINUS);
+      ebb_backward_layer(t.layer, r, x, dy, dx[i]);
+    }
+    ebb_arena_low_release(r->arena, low);
+    memcpy(grads[i], t.work.grads, weights);
+  }
+  ck_assert_msg(memcmp(z[0].p, z[1].p, ebb_bytes(out)) == 0, "%s: z differs", t.model.name);
+  ck_assert_msg(memcmp(dx[0].p, dx[1].p, ebb_bytes(t.xs)) == 0, "%s: dx differs", t.model.name);
+  ck_assert_msg(memcmp(grads[0], grads[1], weights) == 0, "%s: gradients differ", t.model.name);
+  bench_close(&t);
+}
+END_TEST
+
 /* A fused layer against the layers it stands for, each in a sequence of its own, so that nothing fuses. */
 static ebb_layer *apart(ebb_builder *b, const ebb_layer *fused)
 {
@@ -457,6 +496,7 @@ int main(void)
   tcase_add_loop_test(all, policies_give_the_same_bits, 0, cases);
   tcase_add_loop_test(all, threads_give_the_same_bits, 0, cases);
   tcase_add_loop_test(all, inverse_undoes_forward_and_reverse_joins_it_with_backward, 0, cases);
+  tcase_add_loop_test(all, undo_is_update_and_backward, 0, cases);
   tcase_add_loop_test(all, fused_layers_do_what_their_parts_do, 0, cases);
   tcase_add_loop_test(all, layers_write_only_their_views, 0, cases);
 #endif
