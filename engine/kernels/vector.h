@@ -180,6 +180,20 @@ INLINE vec if_positive(vec z, vec yes, vec no)
 #endif
 }
 
+/* Lane i is lane at[i] of v. */
+INLINE vec permute(vec v, veci at)
+{
+#if defined(__AVX512F__)
+  return (vec)_mm512_permutexvar_ps((__m512i)at, (__m512)v);
+#elif defined(__AVX2__)
+  return (vec)_mm256_permutevar8x32_ps((__m256)v, (__m256i)at);
+#else
+  vec r;
+  for (int i = 0; i < VL; i++) r[i] = v[at[i]];
+  return r;
+#endif
+}
+
 /* The first n lanes of v, zeros after them. */
 INLINE vec first_of(vec v, int n)
 {
