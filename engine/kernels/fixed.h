@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-typedef uint32_t vecu __attribute__((vector_size(4 * VL)));
-
 static const float limit = 0x1p31f; /* EBB_FIXED_ONE EBB_FIXED_RANGE */
 
 INLINE void note(ebbk_range *range, double magnitude)

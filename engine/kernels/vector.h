@@ -24,8 +24,9 @@ enum { VL = 4, REGISTERS = 32 };
 enum { VL = 4, REGISTERS = 16 };
 #endif
 
-typedef float   vec __attribute__((vector_size(4 * VL)));
-typedef int32_t veci __attribute__((vector_size(4 * VL)));
+typedef float    vec __attribute__((vector_size(4 * VL)));
+typedef int32_t  veci __attribute__((vector_size(4 * VL)));
+typedef uint32_t vecu __attribute__((vector_size(4 * VL)));
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
@@ -293,7 +294,7 @@ INLINE veci beyond_int(vec v, veci q)
 {
 #if defined(__SSE2__)
   (void)v;
-  return q & (0 - q); /* negative for -2^31 only: what x86 gives them, and -2^31 itself */
+  return q & (veci)(0 - (vecu)q); /* negative for -2^31 only: what x86 gives them, and -2^31 itself */
 #else
   (void)q;
   return ~((v >= -0x1p31f) & (v < 0x1p31f));
