@@ -58,7 +58,8 @@ static outer_plan outer_of(const ebbk_conv *c)
   p.channel_groups = parts(p.padded, GROUP);
   p.group = parts(parts(p.padded, p.channel_groups), STEP) * STEP;
   p.channel_groups = parts(p.padded, p.group);
-  int bytes = p.channel_groups > 1 ? OUTER_BYTES : NARROW_BYTES, tiles = (int)((size_t)bytes / (POINTS * sizeof(float) * (size_t)p.group));
+  int bytes = p.channel_groups > 1 ? OUTER_BYTES : NARROW_BYTES;
+  int tiles = (int)((size_t)bytes / (POINTS * sizeof(float) * (size_t)p.group));
   grid_plan(&p.g, most(OUTER_LEAST * p.g.taps, least(OUTER_TILES, tiles)), parts(UNITS_WANTED, p.channel_groups), OUTER_LEAST);
   p.chunks = CHUNKS_MOST; /* halved, so that powers of two threads share them evenly */
   while (p.chunks > 1 && sums_floats(&p) * sizeof(float) * (size_t)p.chunks > PARTIAL_BYTES) p.chunks /= 2;
@@ -84,7 +85,7 @@ static span chunk_items(const outer_plan *p, int chunk)
 /* The transformed gradient of a panel. */
 static size_t gradient_point(const outer_plan *p)
 {
-  return point_floats((size_t)grid_tiles(&p->g, false) * WIDE * VL);
+  return point_floats((size_t)(grid_tiles(&p->g, false) * least(WIDE, p->vectors) * VL));
 }
 
 static size_t gradient_bytes(const outer_plan *p)

@@ -46,7 +46,8 @@ static size_t weight_point(const sweep *k, int lanes)
 
 static size_t weight_bytes(const sweep *k)
 {
-  return aligned(sizeof(float) * POINTS * (size_t)parts(k->vectors, WIDE) * weight_point(k, WIDE * VL));
+  int before = (k->vectors - 1) / WIDE, last = k->vectors - before * WIDE;
+  return aligned(sizeof(float) * POINTS * ((size_t)before * weight_point(k, WIDE * VL) + weight_point(k, last * VL)));
 }
 
 static void transform_kernel(float *u, size_t u_point, vec w[3][3])
