@@ -47,12 +47,7 @@ static size_t sums_floats(const outer_plan *p)
 
 static outer_plan outer_of(const ebbk_conv *c)
 {
-  outer_plan p = {.ci = c->ci, .co = c->co, .g = {.n = c->n, .taps = c->kernel[0]}};
-  for (int i = 0; i < 3; i++) {
-    p.g.in[i] = c->in[i];
-    p.g.out[i] = c->out[i];
-    p.g.pad[i] = c->pad[i];
-  }
+  outer_plan p = {.ci = c->ci, .co = c->co, .g = grid_of(c, false)};
   p.vectors = parts(p.co, VL);
   p.padded = parts(p.ci, STEP) * STEP;
   p.channel_groups = parts(p.padded, GROUP);

@@ -99,6 +99,18 @@ typedef struct grid {
   int depths, runs;                  /* output depths in a work item, items along depth  */
 } grid;
 
+/* Of the results of a convolution, or of its data gradient; not yet planned. */
+INLINE grid grid_of(const ebbk_conv *c, bool gradient)
+{
+  grid g = {.n = c->n, .taps = c->kernel[0]};
+  for (int i = 0; i < 3; i++) {
+    g.in[i] = gradient ? c->out[i] : c->in[i];
+    g.out[i] = gradient ? c->in[i] : c->out[i];
+    g.pad[i] = gradient ? c->kernel[i] - 1 - c->pad[i] : c->pad[i];
+  }
+  return g;
+}
+
 INLINE int grid_items(const grid *g)
 {
   return parts(g->strips, g->group) * parts(g->out[0], g->depths);
@@ -146,21 +158,7 @@ INLINE place place_of(const grid *g, int s)
   return (place){s / (g->rows * g->pieces), s / g->pieces % g->rows * OUT, s % g->pieces * g->strip * OUT};
 }
 
-/* Tile i of an item: its first pixel among all results, how many of its rows and columns exist, and its place in its strip, which
- * has a number among those of all depths. */
-typedef struct tile_place { size_t pixel, strip; int rows, columns, in_strip; } tile_place;
-
-INLINE tile_place tile_at(const grid *g, const item *k, int i)
-{
-  int    strip = k->first + i / g->strip % k->strips, in_strip = i % g->strip;
-  place  q = place_of(g, strip);
-  int    column = q.column + in_strip * OUT, depth = k->depth + i / (g->strip * k->strips);
-  size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
-  return (tile_place){row * (size_t)g->out[2] + (size_t)column, (size_t)strip * (size_t)g->out[0] + (size_t)depth,
-                      least(OUT, g->out[1] - q.row), most(0, least(OUT, g->out[2] - column)), in_strip};
-}
-
-/* The results of a strip at one depth, for what is summed over them: its number among all, and where they are. */
+/* The results of a strip at one depth: its number among all, its sample, its first pixel, and how many rows and columns exist. */
 typedef struct strip_results {
   size_t number, pixel;
   int    sample, rows, columns;
@@ -177,6 +175,16 @@ INLINE strip_results strip_at(const grid *g, int strip, int depth)
   size_t row = ((size_t)q.sample * (size_t)g->out[0] + (size_t)depth) * (size_t)g->out[1] + (size_t)q.row;
   return (strip_results){(size_t)strip * (size_t)g->out[0] + (size_t)depth, row * (size_t)g->out[2] + (size_t)q.column, q.sample,
                          least(OUT, g->out[1] - q.row), least(g->strip * OUT, g->out[2] - q.column)};
+}
+
+/* Tile i of an item likewise: its first pixel, rows and columns, its strip's number and its place in that. */
+typedef struct tile_place { size_t pixel, strip; int rows, columns, in_strip; } tile_place;
+
+INLINE tile_place tile_at(const grid *g, const item *k, int i)
+{
+  strip_results s = strip_at(g, k->first + i / g->strip % k->strips, k->depth + i / (g->strip * k->strips));
+  int           in_strip = i % g->strip, before = in_strip * OUT;
+  return (tile_place){s.pixel + (size_t)before, s.number, s.rows, most(0, least(OUT, s.columns - before)), in_strip};
 }
 
 /* Floats from one point of a transformed tensor to the next: an odd number of cache lines, or the 36 lines that a

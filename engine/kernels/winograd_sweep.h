@@ -27,13 +27,8 @@ typedef struct sweep {
 
 static sweep sweep_of(const ebbk_conv *c, bool gradient)
 {
-  sweep k = {.ci = c->ci, .co = c->co, .flip = gradient, .g = {.n = c->n, .taps = c->kernel[0]}};
+  sweep k = {.ci = c->ci, .co = c->co, .flip = gradient, .g = grid_of(c, gradient)};
   if (gradient) k.ci = c->co, k.co = c->ci;
-  for (int i = 0; i < 3; i++) {
-    k.g.in[i] = gradient ? c->out[i] : c->in[i];
-    k.g.out[i] = gradient ? c->in[i] : c->out[i];
-    k.g.pad[i] = gradient ? c->kernel[i] - 1 - c->pad[i] : c->pad[i];
-  }
   k.vectors = parts(k.co, VL);
   return k;
 }
