@@ -39,33 +39,61 @@ static int rank_of(const ebbk_squeeze *g, int k)
   return g->checkerboard && g->stride[1] == 2 && g->stride[2] == 2 ? k / 4 * 4 + diagonals[k % 4] : k;
 }
 
-/* `patch` (channels of one output site) and the words `site` of one of its sites k. */
-static void exchange(word *to, const word *from, const ebbk_squeeze *g, int k, int sites, bool undo)
+/* Words from a patch's first site to its site k. */
+static size_t site_at(const ebbk_squeeze *g, int k)
 {
-  int    rank = rank_of(g, k), step = g->checkerboard ? 1 : sites;
-  size_t first = g->checkerboard ? (size_t)rank * (size_t)g->c : (size_t)rank;
-  for (int ch = 0; ch < g->c; ch++) {
-    size_t in_patch = first + (size_t)ch * (size_t)step;
-    if (undo) to[ch] = from[in_patch];
-    else to[in_patch] = from[ch];
+  int    plane = g->stride[1] * g->stride[2], d = k / plane, h = k % plane / g->stride[2], w = k % g->stride[2];
+  size_t row = (size_t)d * (size_t)g->in[1] + (size_t)h;
+  return (row * (size_t)g->in[2] + (size_t)w) * (size_t)g->c;
+}
+
+/* The channels of an output site, and of its input sites from the first on; with `undo` the other way. */
+static void exchange(word *to, const word *from, const ebbk_squeeze *g, int sites, bool undo)
+{
+  int step = g->checkerboard ? 1 : sites;
+  for (int k = 0; k < sites; k++) {
+    size_t site = site_at(g, k), patch = (size_t)rank_of(g, k) * (size_t)(g->checkerboard ? g->c : 1);
+    for (int ch = 0; ch < g->c; ch++, site++, patch += (size_t)step) {
+      if (undo) to[site] = from[patch];
+      else to[patch] = from[site];
+    }
+  }
+}
+
+/* The same where a channel's sites are neighbours; a constant number of them, so that vectors are interleaved. */
+enum { MOST_INTERLEAVED = 8 };
+
+static inline __attribute__((always_inline)) void interleave(word *restrict to, const word *restrict from, const ebbk_squeeze *g,
+                                                             const int sites, bool undo)
+{
+  size_t at[MOST_INTERLEAVED];
+  for (int k = 0; k < sites; k++) at[k] = site_at(g, k);
+  if (undo)
+    for (int ch = 0; ch < g->c; ch++)
+      for (int k = 0; k < sites; k++) to[at[k] + (size_t)ch] = from[ch * sites + k];
+  else
+    for (int ch = 0; ch < g->c; ch++)
+      for (int k = 0; k < sites; k++) to[ch * sites + k] = from[at[k] + (size_t)ch];
+}
+
+static void exchange_patch(word *to, const word *from, const ebbk_squeeze *g, int sites, bool undo)
+{
+  switch (g->checkerboard ? 0 : sites) {
+  case 2: interleave(to, from, g, 2, undo); break;
+  case 4: interleave(to, from, g, 4, undo); break;
+  case 8: interleave(to, from, g, 8, undo); break;
+  default: exchange(to, from, g, sites, undo);
   }
 }
 
 /* One row of patches: output row `h` of the slab. */
 static void exchange_row(word *to, const word *from, const ebbk_squeeze *g, int h, bool undo)
 {
-  int    sites = g->stride[0] * g->stride[1] * g->stride[2], width = g->in[2] / g->stride[2], k = 0;
-  size_t c = (size_t)g->c;
-  for (int kd = 0; kd < g->stride[0]; kd++)
-    for (int kh = 0; kh < g->stride[1]; kh++)
-      for (int kw = 0; kw < g->stride[2]; kw++, k++) {
-        size_t row = ((size_t)kd * (size_t)g->in[1] + (size_t)(h * g->stride[1] + kh)) * (size_t)g->in[2];
-        for (int w = 0; w < width; w++) {
-          size_t site = (row + (size_t)(w * g->stride[2] + kw)) * c;
-          size_t patch = ((size_t)h * (size_t)width + (size_t)w) * (size_t)sites * c;
-          exchange(to + (undo ? site : patch), from + (undo ? patch : site), g, k, sites, undo);
-        }
-      }
+  int    sites = g->stride[0] * g->stride[1] * g->stride[2], width = g->in[2] / g->stride[2];
+  size_t patch = (size_t)sites * (size_t)g->c, step = (size_t)g->stride[2] * (size_t)g->c;
+  size_t row = (size_t)h * (size_t)width * patch, site = (size_t)(h * g->stride[1]) * (size_t)g->in[2] * (size_t)g->c;
+  for (int w = 0; w < width; w++, row += patch, site += step)
+    exchange_patch(to + (undo ? site : row), from + (undo ? row : site), g, sites, undo);
 }
 
 void ebbk_squeeze_words(void *x, const ebbk_squeeze *g, bool undo, void *scratch)
@@ -84,23 +112,32 @@ void ebbk_squeeze_words(void *x, const ebbk_squeeze *g, bool undo, void *scratch
 }
 
 /* ---- rotation ------------------------------------------------------------------------------------------------------ */
-static void reverse_words(word *p, int n)
+static void swap(word *restrict a, word *restrict b, size_t n)
 {
-  for (int i = 0; i < n / 2; i++) {
-    word w = p[i];
-    p[i] = p[n - 1 - i];
-    p[n - 1 - i] = w;
+  for (size_t i = 0; i < n; i++) {
+    word w = a[i];
+    a[i] = b[i];
+    b[i] = w;
   }
 }
 
-/* A rotation is three reversals. */
+/* The first `a` words change places with the b behind them: the shorter part goes where it belongs, until nothing is left
+ * (Gries, Mills 1981, "Swapping sections"). */
+static void rotate_row(word *p, size_t a, size_t b)
+{
+  while (a > 0 && b > 0)
+    if (a <= b) {
+      swap(p, p + b, a);
+      b -= a;
+    } else {
+      swap(p, p + a, b);
+      p += b;
+      a -= b;
+    }
+}
+
 void ebbk_rotate_words(void *x, int xs, int count, size_t rows, int c)
 {
 #pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < rows; i++) {
-    word *p = (word *)x + i * (size_t)xs;
-    reverse_words(p, c);
-    reverse_words(p, count);
-    reverse_words(p + count, c - count);
-  }
+  for (size_t i = 0; i < rows; i++) rotate_row((word *)x + i * (size_t)xs, (size_t)(c - count), (size_t)count);
 }

@@ -55,20 +55,41 @@ static void transform_kernel(float *u, size_t u_point, vec w[3][3])
   }
 }
 
-/* The 3x3 kernels of VL neighbours among the output channels; `n` of them exist. */
-static void load_kernel(vec to[3][3], const sweep *k, const float *w, int tap, int i, int o, int n)
+/* The 3x3 kernels from `count` input channels, i and behind, to the n output channels from o on; lanes beyond are zeros. */
+typedef vec kernels[VL][3][3];
+
+static void load_kernels(kernels to, const sweep *k, const float *w, int tap, int i, int count, int o, int n)
 {
-  size_t size = (size_t)k->ci * (size_t)k->co;
-  if (!k->flip) {
-    const float *from = w + (size_t)tap * 9 * size + (size_t)i * (size_t)k->co + (size_t)o;
-    for (int j = 0; j < 9; j++) to[j / 3][j % 3] = load_tail(from + (size_t)j * size, n);
-    return;
-  }
+  size_t       size = (size_t)k->ci * (size_t)k->co;
+  const float *from = w + (size_t)tap * 9 * size + (size_t)i * (size_t)k->co + (size_t)o;
+  for (int c = 0; c < count; c++)
+    for (int j = 0; j < 9; j++) to[c][j / 3][j % 3] = load_tail(from + (size_t)j * size + (size_t)c * (size_t)k->co, n);
+}
+
+/* Taps in reverse, and channels exchanged: input channels are what is contiguous. */
+static void load_flipped(kernels to, const sweep *k, const float *w, int tap, int i, int count, int o, int n)
+{
+  size_t       size = (size_t)k->ci * (size_t)k->co;
   const float *last = w + ((size_t)(k->g.taps - tap) * 9 - 1) * size + (size_t)o * (size_t)k->ci + (size_t)i;
   for (int j = 0; j < 9; j++) {
-    float lanes[VL] = {0};
-    for (int l = 0; l < n; l++) lanes[l] = last[(ptrdiff_t)(l * k->ci) - (ptrdiff_t)((size_t)j * size)];
-    to[j / 3][j % 3] = load(lanes);
+    veci square[VL];
+    for (int l = 0; l < VL; l++)
+      square[l] = l < n ? (veci)load_tail(last - (size_t)j * size + (size_t)l * (size_t)k->ci, count) : (veci){0};
+    transpose(square);
+    for (int c = 0; c < count; c++) to[c][j / 3][j % 3] = (vec)square[c];
+  }
+}
+
+/* From all input channels to one vector of output channels. */
+static void transform_vector(const sweep *k, float *u, size_t u_point, int lanes, const float *w, int tap, int o)
+{
+  kernels some;
+  int     n = least(VL, k->co - o);
+  for (int i = 0; i < k->ci; i += VL) {
+    int count = least(VL, k->ci - i);
+    if (k->flip) load_flipped(some, k, w, tap, i, count, o, n);
+    else load_kernels(some, k, w, tap, i, count, o, n);
+    for (int c = 0; c < count; c++, u += lanes) transform_kernel(u, u_point, some[c]);
   }
 }
 
@@ -78,14 +99,9 @@ static void transform_weights(const sweep *k, float *u, const float *w)
   for (int t = 0; t < k->g.taps; t++)
     for (int v = 0; v < k->vectors; v++) {
       int    panel = v / WIDE * WIDE, lanes = least(WIDE, k->vectors - panel) * VL;
-      size_t point = weight_point(k, lanes);
       float *to = u + (size_t)(panel / WIDE) * POINTS * weight_point(k, WIDE * VL) +
                   (size_t)t * (size_t)k->ci * (size_t)lanes + (size_t)((v - panel) * VL);
-      for (int i = 0; i < k->ci; i++, to += lanes) {
-        vec kernel[3][3];
-        load_kernel(kernel, k, w, t, i, v * VL, least(VL, k->co - v * VL));
-        transform_kernel(to, point, kernel);
-      }
+      transform_vector(k, to, weight_point(k, lanes), lanes, w, t, v * VL);
     }
 }
 
