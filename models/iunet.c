@@ -5,8 +5,8 @@
  * stride, mixed (learned downsampling) and is the next level's; back, both are undone with parameters of their own; then a
  * coupling, mixing, and the other couplings. Stem and head are plain convolutions.
  *
- * The authors' coupling is y = [x2 | x1 + F(x2)], its halves change places. Here they stay, the sides alternate, and a
- * rotation puts them in order where somebody looks. */
+ * The authors' coupling is y = [x2 | x1 + F(x2)], its halves change places. Here they stay, the sides alternate, and
+ * mixing, or where there is none a rotation, puts them in order where somebody looks. */
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -152,9 +152,15 @@ static void put_in_order(flow *f)
   f->swapped = false;
 }
 
+/* Of half couplings that change places: the channels of coupling j's first part, to which F is added. */
+static int first_part(const flow *f, int j)
+{
+  return j % 2 ? (f->channels + 1) / 2 : f->channels / 2;
+}
+
 static void add_half(flow *f, const char *name, int j)
 {
-  int out = j % 2 ? (f->channels + 1) / 2 : f->channels / 2;
+  int out = first_part(f, j);
   if (!f->swapped) f->first = out;
   const char *outer = ebb_scope_enter(f->b, "%s", name);
   ebb_layer  *path_f = path(f->b, "f", f->p->o, f->channels - out, out);
@@ -172,10 +178,14 @@ static void add_whole(flow *f, const char *name)
   ebb_chain_add(f->chain, ebb_coupling(f->b, name, f->channels, first, path_f, path_g));
 }
 
-static void add_mixing(flow *f)
+/* Mixing in front of coupling j, of which `left` remain. It reads the parts wherever they are, and writes them so that all is in
+ * order behind the last coupling: no rotation is needed. */
+static void add_mixing(flow *f, int j, int left)
 {
-  put_in_order(f);
   ebb_mixing_options m = {.channels = f->channels, .kind = EBB_CAYLEY, .init = EBB_MIX_IDENTITY};
+  if (f->swapped) m.turn_in = f->channels - f->first;
+  f->swapped = f->p->o->coupling == COUPLING_HALF && left % 2;
+  if (f->swapped) m.turn_out = f->first = f->channels - first_part(f, j);
   ebb_chain_add(f->chain, ebb_mixing(f->b, "mixing", m));
 }
 
@@ -189,7 +199,7 @@ static void add_couplings(flow *f, const char *way, int level, bool up)
     const char *name = ebb_pool_text(f->b->pool, "%d", j);
     if (f->p->o->coupling == COUPLING_WHOLE) add_whole(f, name);
     else add_half(f, name, j);
-    if (mixing && j == (up ? 0 : count - 1)) add_mixing(f);
+    if (mixing && j == (up ? 0 : count - 1)) add_mixing(f, j + 1, count - j - 1);
   }
   put_in_order(f);
   f->b->scope = outer;

@@ -106,41 +106,72 @@ static void matrix(double *m, const mixing *l, const ebb_run *r, int which, doub
   else memcpy(m, base, square(l) * sizeof *m);
 }
 
-/* Computes all matrices and their reflections into what is saved; where M is used transposed, m is its transpose. */
+/* Where the matrix by which the stream is multiplied has entry (p, q) of M. */
+static size_t place(const mixing *l, int p, int q)
+{
+  return (size_t)((p + l->o.turn_out) % l->k * l->k + (q + l->k - l->o.turn_in) % l->k);
+}
+
+/* What is saved as m, from a double matrix, and back: where M is used transposed, it is saved so. */
+static size_t saved_place(const mixing *l, int p, int q)
+{
+  size_t at = place(l, p, q), k = (size_t)l->k;
+  return l->o.transposed ? at % k * k + at / k : at;
+}
+
+/* Computes all matrices and their reflections into what is saved. */
 static void prepare(const mixing *l, ebb_run *r, void *scratch)
 {
-  double     *m = scratch, *beta = m + square(l), *sign = beta + l->k, *a = sign + l->k, *d = a;
+  double     *m = scratch, *beta = m + square(l), *sign = beta + l->k, *a = sign + l->k, *turned = a + square(l);
   ebbk_mixing g = saved(r, l);
   for (int i = 0; i < l->matrices; i++) {
     size_t    at = (size_t)i * square(l), row = (size_t)i * (size_t)l->k;
     ebb_real *to = (ebb_real *)(size_t)g.m + at;
-    matrix(m, l, r, i, d);
+    matrix(m, l, r, i, a);
     for (int p = 0; p < l->k; p++)
-      for (int q = 0; q < l->k; q++) to[l->o.transposed ? q * l->k + p : p * l->k + q] = (ebb_real)m[p * l->k + q];
-    ebb_orthogonal_reflections(a, beta, sign, m, l->k);
+      for (int q = 0; q < l->k; q++) {
+        to[saved_place(l, p, q)] = (ebb_real)m[p * l->k + q];
+        turned[place(l, p, q)] = m[p * l->k + q];
+      }
+    ebb_orthogonal_reflections(a, beta, sign, turned, l->k);
     to_real((ebb_real *)(size_t)g.a + at, a, square(l));
     to_real((ebb_real *)(size_t)g.beta + row, beta, (size_t)l->k);
     to_real((ebb_real *)(size_t)g.sign + row, sign, (size_t)l->k);
   }
 }
 
-/* dw += from dm; in scratch: dM of the kernel (transposed again where M is used so), Q's gradient, w. */
+/* A matrix kept as m is: M, or the gradient of what the kernel multiplies by. */
+static void unsave(double *to, const mixing *l, const ebb_real *from)
+{
+  for (int p = 0; p < l->k; p++)
+    for (int q = 0; q < l->k; q++) to[p * l->k + q] = (double)from[saved_place(l, p, q)];
+}
+
+/* to = base^T to, where there is a base: from M to Q(w), and from M's gradient to Q's. */
+static void take_base_off(double *to, const mixing *l, const ebb_run *r, double *scratch)
+{
+  double *base = scratch, *from = base + square(l);
+  if (!l->base_matrix) return;
+  to_double(base, ebb_states(r, l->base_matrix), square(l));
+  memcpy(from, to, square(l) * sizeof *to);
+  product(to, base, from, l->k, true);
+}
+
+/* dw += from dm */
 static void weight_gradient(const mixing *l, ebb_run *r, const ebb_real *dm, double *scratch)
 {
-  size_t  values = weight_values(l);
-  double *g = scratch, *dq = g + square(l), *base = dq + square(l), *w = base + square(l), *rest = w + square(l);
+  size_t      values = weight_values(l);
+  ebbk_mixing kept = saved(r, l);
+  double     *g = scratch, *q = g + square(l), *w = q + square(l), *dq = w + square(l), *rest = dq + square(l);
   for (int i = 0; i < l->matrices; i++) {
-    const ebb_real *from = dm + (size_t)i * square(l);
-    ebb_real       *dw = ebb_grads(r, l->weight) + (size_t)i * values;
-    for (int p = 0; p < l->k; p++)
-      for (int q = 0; q < l->k; q++) g[p * l->k + q] = (double)from[l->o.transposed ? q * l->k + p : p * l->k + q];
-    if (l->base_matrix) {
-      to_double(base, ebb_states(r, l->base_matrix), square(l));
-      product(dq, base, g, l->k, true);
-    }
+    ebb_real *dw = ebb_grads(r, l->weight) + (size_t)i * values;
+    unsave(g, l, dm + (size_t)i * square(l));
+    unsave(q, l, kept.m + (size_t)i * square(l));
+    take_base_off(g, l, r, rest);
+    take_base_off(q, l, r, rest);
     to_double(w, ebb_weights(r, l->weight) + (size_t)i * values, values);
-    ebb_orthogonal_gradient(l->base_matrix ? g : dq, l->o.kind, l->base_matrix ? dq : g, w, l->k, rest);
-    for (size_t j = 0; j < values; j++) dw[j] += (ebb_real)(l->base_matrix ? g : dq)[j];
+    ebb_orthogonal_gradient(dq, l->o.kind, g, w, q, l->k, rest);
+    for (size_t j = 0; j < values; j++) dw[j] += (ebb_real)dq[j];
   }
 }
 
@@ -289,6 +320,7 @@ ebb_layer *ebb_mixing(ebb_builder *b, const char *name, ebb_mixing_options o)
 {
   if (o.group == 0) o.group = o.channels;
   EBB_ASSERT(o.group > 0 && o.channels % o.group == 0, "%d channels in groups of %d", o.channels, o.group);
+  EBB_ASSERT((o.turn_in == 0 && o.turn_out == 0) || (o.group == o.channels && !o.transposed), "%s: one matrix is turned", name);
   mixing *l = (mixing *)ebb_layer_new(b, &ebb_mixing_ops, name, sizeof *l);
   l->o = o;
   l->k = o.group;

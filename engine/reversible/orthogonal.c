@@ -78,7 +78,7 @@ static void eliminate_columns(double *a, double *sign, int n, int first, int end
   }
 }
 
-/* a = L U in place, L with ones on its diagonal, without exchanges; b = L^-1 b if it is given. */
+/* a = L U in place, L with ones on its diagonal, without exchanges; b, the identity, becomes L^-1 if it is given. */
 static void eliminate(double *a, double *b, double *sign, int n)
 {
   size_t w = (size_t)n;
@@ -90,18 +90,19 @@ static void eliminate(double *a, double *b, double *sign, int n)
       for (int p = k; p < i; p++) {
         double f = a[(size_t)i * w + (size_t)p];
         subtract_row(a + (size_t)i * w + end, a + (size_t)p * w + end, f, rest);
-        if (b) subtract_row(b + (size_t)i * w, b + (size_t)p * w, f, n);
+        if (b) subtract_row(b + (size_t)i * w, b + (size_t)p * w, f, p + 1);
       }
     ebbk_gemm_add(a + (size_t)end * w + end, n, panel, n, a + (size_t)k * w + end, n, rest, rest, end - k, -1);
-    if (b) ebbk_gemm_add(b + (size_t)end * w, n, panel, n, b + (size_t)k * w, n, rest, n, end - k, -1);
+    if (b) ebbk_gemm_add(b + (size_t)end * w, n, panel, n, b + (size_t)k * w, n, rest, end, end - k, -1);
   }
 }
 
-/* b = a^-1 b. No exchanges are needed for a = I + skew: its symmetric part is I, and so is that of every Schur complement
+/* b = a^-1. No exchanges are needed for a = I + skew: its symmetric part is I, and so is that of every Schur complement
  * at least. a is overwritten. */
-static void solve(double *b, double *a, int n)
+static void invert(double *b, double *a, int n)
 {
   size_t w = (size_t)n;
+  identity(b, n);
   eliminate(a, b, NULL, n);
   for (int k = (n - 1) / PANEL * PANEL; k >= 0; k -= PANEL) {
     int end = k + PANEL < n ? k + PANEL : n;
@@ -115,27 +116,26 @@ static void solve(double *b, double *a, int n)
 }
 
 /* ---- Cayley -------------------------------------------------------------------------------------------------------- */
+/* (I + A)^-1 (I - A) = 2 (I + A)^-1 - I */
 static void cayley(double *m, const double *w, int n, double *scratch)
 {
   double *a = scratch;
   skew(a, w, n);
-  for (size_t i = 0; i < square(n); i++) m[i] = -a[i];
-  for (int i = 0; i < n; i++) m[i * n + i] += 1, a[i * n + i] += 1;
-  solve(m, a, n);
+  for (int i = 0; i < n; i++) a[i * n + i] += 1;
+  invert(m, a, n);
+  for (size_t i = 0; i < square(n); i++) m[i] *= 2;
+  for (int i = 0; i < n; i++) m[i * n + i] -= 1;
 }
 
-/* (I + A) M = I - A gives dM = -(I + A)^-1 dA (I + M), so dL/dA = -(I - A)^-1 G (I + M)^T. */
-static void cayley_gradient(double *dw, const double *g, const double *w, int n, double *scratch)
+/* (I + A) M = I - A gives dM = -(I + A)^-1 dA (I + M), where (I + A)^-1 = (I + M) / 2: dL/dA = -P G P / 2, P = (I + M)^T. */
+static void cayley_gradient(double *dw, const double *g, const double *m, int n, double *scratch)
 {
-  double *m = scratch, *t = m + square(n), *d = t + square(n), *rest = d + square(n);
-  cayley(m, w, n, rest);
-  for (int i = 0; i < n; i++) m[i * n + i] += 1;
-  transpose(t, m, n);
-  product(d, g, t, n);
-  skew(t, w, n);
-  for (size_t i = 0; i < square(n); i++) t[i] = -t[i], d[i] = -d[i];
-  for (int i = 0; i < n; i++) t[i * n + i] += 1;
-  solve(d, t, n);
+  double *p = scratch, *d = p + square(n), *t = d + square(n);
+  transpose(p, m, n);
+  for (int i = 0; i < n; i++) p[i * n + i] += 1;
+  product(t, p, g, n);
+  product(d, t, p, n);
+  for (size_t i = 0; i < square(n); i++) d[i] *= -0.5;
   skew_gradient(dw, d, n);
 }
 
@@ -255,10 +255,9 @@ static void householder(double *m, const double *w, int n, double *scratch)
 
 /* With M = P H S, P before and S behind v's reflection, dL/dH = P^T G S^T = R H where R = P^T (G M^T) P; and
  * H = I - 2 v v^T / v^T v gives dv = -2 (D v + D^T v) / v^T v + 4 (v^T D v) v / (v^T v)^2 for D = dL/dH. */
-static void householder_gradient(double *dw, const double *g, const double *w, int n, double *scratch)
+static void householder_gradient(double *dw, const double *g, const double *w, const double *m, int n, double *scratch)
 {
-  double *m = scratch, *r = m + square(n), *d = r + square(n), *t = d + square(n), *u = t + n;
-  householder(m, w, n, t);
+  double *r = scratch, *d = r + square(n), *t = d + square(n), *u = t + n;
   transpose(d, m, n);
   product(r, g, d, n);
   for (int k = 0; k < ebb_orthogonal_rows(EBB_HOUSEHOLDER, n); k++) {
@@ -299,12 +298,13 @@ void ebb_orthogonal_matrix(double *m, ebb_orthogonal kind, const double *w, int 
   }
 }
 
-void ebb_orthogonal_gradient(double *dw, ebb_orthogonal kind, const double *dm, const double *w, int n, double *scratch)
+void ebb_orthogonal_gradient(double *dw, ebb_orthogonal kind, const double *dm, const double *w, const double *m, int n,
+                             double *scratch)
 {
   switch (kind) {
-  case EBB_CAYLEY: cayley_gradient(dw, dm, w, n, scratch); break;
+  case EBB_CAYLEY: cayley_gradient(dw, dm, m, n, scratch); break;
   case EBB_EXPONENTIAL: exponential_gradient(dw, dm, w, n, scratch); break;
-  case EBB_HOUSEHOLDER: householder_gradient(dw, dm, w, n, scratch); break;
+  case EBB_HOUSEHOLDER: householder_gradient(dw, dm, w, m, n, scratch); break;
   }
 }
 

@@ -16,11 +16,13 @@ int ebb_orthogonal_rows(ebb_orthogonal kind, int n);
 /* Values of `scratch`, for both functions below. */
 size_t ebb_orthogonal_scratch(int n);
 
-/* m (n, n) from w. Cost about 30 n^3 for the exponential, 3 n^3 else. */
+/* m (n, n) from w. Cost about 30 n^3 for the exponential, 2 n^3 else. */
 void ebb_orthogonal_matrix(double *m, ebb_orthogonal kind, const double *w, int n, double *scratch);
 
-/* dw (rows, n) from dm (n, n), the gradient of a function of m. Three times the cost. */
-void ebb_orthogonal_gradient(double *dw, ebb_orthogonal kind, const double *dm, const double *w, int n, double *scratch);
+/* dw (rows, n) from dm (n, n), the gradient of a function of m, and from m itself. Cost 4 n^3 for Cayley, three times that of the
+ * matrix else. */
+void ebb_orthogonal_gradient(double *dw, ebb_orthogonal kind, const double *dm, const double *w, const double *m, int n,
+                             double *scratch);
 
 /* m = H_0 ... H_{n-2} diag(sign), H_i = I - beta_i v v^T, v = (0 .. 0, 1, a_{i,i+1} ..), as kernels.h has it: Householder's QR
  * of a matrix whose R can only be signs. Every |a| <= 1. a (n, n), what is not named is 0; beta, sign (n); m is

@@ -36,5 +36,7 @@ typedef struct ebb_mixing_options {
   bool            shared;     /* one matrix for all groups                                                      */
   bool            transposed; /* y = M^T x                                                                      */
   bool            fixed;      /* M stays what it is in the beginning                                            */
+  int             turn_in;    /* M sees the stream's channels rotated (rotate.c) by so many, and its result is  */
+  int             turn_out;   /* rotated by so many: rotations that cost nothing. One group, not transposed     */
 } ebb_mixing_options;
 ebb_layer *ebb_mixing(ebb_builder *b, const char *name, ebb_mixing_options o);

@@ -46,16 +46,18 @@ static void find_params(machine *k)
   ck_assert_ptr_nonnull(k->weight);
 }
 
-static void machine_open(machine *k, ebb_orthogonal kind, ebb_mixing_init init, const struct size *size, const ebb_train_options *o, int sites)
+/* Rotations of `before` and `behind` channels are layers of their own, where they are not 0. */
+static void machine_around(machine *k, ebb_mixing_options m, int before, int behind, const ebb_train_options *o, int sites)
 {
   ebb_builder b;
-  ebb_shape   x = {.rank = 1, .n = 1, .d = 1, .h = 1, .w = sites, .c = size->n};
-  *k = (machine){.n = size->n};
+  ebb_shape   x = {.rank = 1, .n = 1, .d = 1, .h = 1, .w = sites, .c = m.channels};
+  *k = (machine){.n = m.channels};
   ebb_model_begin(&k->model, &b, "mixing", x);
-  ebb_sequence *s = ebb_sequence_open(&b, "net", 3);
-  ebb_mixing_options m = {.channels = size->n, .group = size->n, .kind = kind, .init = init, .stride = {size->stride[0], size->stride[1], size->stride[2]}};
+  ebb_sequence *s = ebb_sequence_open(&b, "net", 5);
   ebb_sequence_add(s, ebb_quantise(&b, "in"));
+  if (before) ebb_sequence_add(s, ebb_rotate(&b, "before", m.channels, before));
   ebb_sequence_add(s, ebb_mixing(&b, "mixing", m));
+  if (behind) ebb_sequence_add(s, ebb_rotate(&b, "behind", m.channels, behind));
   ebb_sequence_add(s, ebb_dequantise(&b, "out"));
   ck_assert_msg(ebb_model_end(&k->model, &b, ebb_sequence_close(s)) == EBB_OK, "%s", ebb_message());
   ebb_plan_make(&k->plan, &k->model, x, (ebb_plan_options){.policy = EBB_REVERSE, .training = true, .optimizer = ebb_optim_bytes(o, &k->model)}, &k->pool);
@@ -63,6 +65,17 @@ static void machine_open(machine *k, ebb_orthogonal kind, ebb_mixing_init init, 
   ebb_model_initialise(&k->model, k->work.weights, k->work.state, 3);
   k->x = ebb_view_of(ebb_pool_take(&k->pool, ebb_bytes(x)), x);
   find_params(k);
+}
+
+static ebb_mixing_options options(ebb_orthogonal kind, ebb_mixing_init init, const struct size *size)
+{
+  const int *s = size->stride;
+  return (ebb_mixing_options){.channels = size->n, .group = size->n, .kind = kind, .init = init, .stride = {s[0], s[1], s[2]}};
+}
+
+static void machine_open(machine *k, ebb_orthogonal kind, ebb_mixing_init init, const struct size *size, const ebb_train_options *o, int sites)
+{
+  machine_around(k, options(kind, init, size), 0, 0, o, sites);
 }
 
 static void machine_close(machine *k)
@@ -190,6 +203,37 @@ START_TEST(stays_orthogonal)
 }
 END_TEST
 
+/* ---- rotations that cost nothing ------------------------------------------------------------------------------------------ */
+/* All but the grid's rounding, which the order of channels changes: k / 12 squares of a step in the mean of each. */
+START_TEST(turned_is_between_rotations)
+{
+  static double       dy[SITES * MOST];
+  static ebb_real     y[2][SITES * MOST];
+  ebb_orthogonal      kind = (ebb_orthogonal)(_i % KINDS);
+  const struct size  *size = &sizes[_i / KINDS % SIZES];
+  int                 n = size->n, in = n > 4 ? 3 : 1, behind = n - 1, values = SITES * n;
+  ebb_train_options   o = {.threads = 1};
+  ebb_mixing_options  m = options(kind, _i / KINDS / SIZES ? EBB_MIX_RANDOM : EBB_MIX_HAAR, size);
+  machine             k[2];
+  machine_around(&k[0], m, in, behind, &o, SITES);
+  m.turn_in = in, m.turn_out = behind;
+  machine_around(&k[1], m, 0, 0, &o, SITES);
+  for (int i = 0; i < values; i++) dy[i] = noise(2, (size_t)i);
+  for (int j = 0; j < 2; j++) {
+    for (int i = 0; i < values; i++) ebb_reals(k[j].x)[i] = (ebb_real)noise(1, (size_t)i);
+    pass(&k[j], y[j], dy);
+  }
+  for (int i = 0; i < values; i++) ck_assert_double_eq_tol((double)y[0][i], (double)y[1][i], 20.0 / EBB_FIXED_ONE);
+  const ebb_real *grads[2] = {k[0].work.grads + k[0].weight->offset, k[1].work.grads + k[1].weight->offset};
+  double          largest = 0;
+  for (size_t i = 0; i < k[0].weight->count; i++) largest = fmax(largest, fabs((double)grads[0][i]));
+  for (size_t i = 0; i < k[0].weight->count; i++)
+    ck_assert_double_eq_tol((double)grads[0][i], (double)grads[1][i], 2e-5 * largest);
+  ck_assert_double_gt(largest, 0);
+  for (int j = 0; j < 2; j++) machine_close(&k[j]);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("orthogonal");
@@ -198,6 +242,7 @@ int main(void)
   if (ebbk_start() != EBB_OK) return EXIT_FAILURE;
   tcase_set_timeout(c, 300);
   tcase_add_loop_test(c, float32_gradients_match_differences, 0, KINDS * INITS * SIZES);
+  tcase_add_loop_test(c, turned_is_between_rotations, 0, KINDS * SIZES * 2);
   tcase_add_loop_test(c, stays_orthogonal, 0, 2 * KINDS);
   suite_add_tcase(suite, c);
   return run_suite(suite);

@@ -107,7 +107,8 @@ START_TEST(gradients_match_differences)
   for (int b = 0; b < 3; b++) {
     if (kind == EBB_HOUSEHOLDER && b == 0) continue; /* H(0) = I is where the derivative is not defined */
     draw(s.w, rows, n, b);
-    ebb_orthogonal_gradient(s.dw, kind, s.g, s.w, n, s.scratch);
+    ebb_orthogonal_matrix(s.m, kind, s.w, n, s.scratch);
+    ebb_orthogonal_gradient(s.dw, kind, s.g, s.w, s.m, n, s.scratch);
     double largest = 0;
     for (int i = 0; i < rows * n; i++) largest = fmax(largest, fabs(s.dw[i]));
     ck_assert(largest > 0);
