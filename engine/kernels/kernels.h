@@ -92,16 +92,23 @@ typedef struct ebbk_squeeze {
 } ebbk_squeeze;
 
 /* Orthogonal mixing of channels in `groups` of k neighbours, y = M x, as a product of reflections and signs,
- *   M = H_0 H_1 ... H_{k-2} diag(sign),   H_i = I - beta v v^T,  v = (0 .. 0, 1, a_{i+1} .. a_{k-1}),  beta = 2 / v^T v,
- * with |a_j| <= 1 (Householder's sign). On integers H_i is three shears and a sign, q being the rounding to the grid:
- *   x_i += q(sum a_j x_j);  x_j -= q(a_j beta x_i);  x_i = -x_i;  x_i -= q(sum a_j x_j),   j > i
- * which undoes itself bit for bit. */
+ *   M = H_0 H_1 ... H_{k-2} diag(sign),   H_i = I - beta_i v_i v_i^T,  v_i = (0 .. 0, 1, a_{i,i+1} ..),  beta_i = 2 / v_i^T v_i,
+ * with v^T v <= 2 (Householder's sign). On integers two reflections at a time are three shears and a turn, q being the rounding to
+ * the grid, z the channels i and i + 1, i even, and x those behind:
+ *   z += q(U x);  x += q(L z);  z = S z;  z -= q(U x),
+ *   U x = (s - a t, t), s and t the sums of a_{i,j} x_j and a_{i+1,j} x_j, a = a_{i,i+1};
+ *   L z = -(a_i beta_i (z_i + e z_{i+1}) + a_{i+1} beta_{i+1} z_{i+1});
+ *   S: z_i += q(e z_{i+1});  z_{i+1} += q(f z_i);  z_i -= q(a z_{i+1});  z = -z,
+ * where e = a - beta_{i+1} c, f = beta_i c, c = v_i^T v_{i+1}: the product's compact form I - V T V^T (Schreiber, Van Loan
+ * 1989) cut into shears, each of which is undone bit for bit. For an even k the last reflection, which has no second, is
+ *   z_i += q(a z_{i+1});  z_{i+1} -= q(a beta z_i);  z_i = -z_i;  z_i -= q(a z_{i+1}). */
 typedef struct ebbk_mixing {
   int             groups, k;
   int             matrices; /* groups, or 1 for all of them                             */
   const ebb_real *m;        /* (matrices, k, k)                                         */
-  const ebb_real *a;        /* (matrices, k, k): row i of H_i; only what is right of i is read */
+  const ebb_real *a;        /* (matrices, k, k): row i of v_i; only what is right of i is read */
   const ebb_real *beta;     /* (matrices, k)                                            */
+  const ebb_real *turn;     /* (matrices, k): e and f of each pair, one behind the other */
   const ebb_real *sign;     /* (matrices, k): 1 or -1                                   */
 } ebbk_mixing;
 

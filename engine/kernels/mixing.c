@@ -1,6 +1,6 @@
 /* mixing.c -- orthogonal mixing of channels on the stream, and its gradient. Formulas: kernels.h.
  * Owns: the order of sums, which mixing and its inverse must share. A block of rows is transposed, so that a lane is a
- * row and a reflection is a walk along the channels. Cost k^2 + k multiply-adds and k^2 / 2 roundings a group and row. */
+ * row and a pair of reflections is a walk along the channels. Cost 3/2 k^2 multiply-adds and k^2 / 4 roundings a group and row. */
 #include "kernels/fixed.h"
 #include "kernels/lines.h"
 
@@ -8,8 +8,7 @@ enum {
   MOST_CHANNELS = 1024,
   CHUNKS = 16,
   ROWS_LEAST = 64,
-  PARTS = REGISTERS == 32 ? 4 : 1, /* vectors of rows that share what is loaded of a, and fill each other's waits */
-  SUMS = REGISTERS == 32 ? 2 : 4,  /* with these there are sums enough to hide an addition's latency */
+  PARTS = REGISTERS == 32 ? 4 : 2, /* vectors of rows that share what is loaded of a, and fill each other's waits */
   BLOCK_ROWS = PARTS * VL,
 };
 
@@ -19,7 +18,7 @@ typedef struct reals { vec of[PARTS]; } reals;
 
 #define EACH_PART(p) UNROLL for (int p = 0; p < PARTS; p++)
 
-/* ---- one reflection ----------------------------------------------------------------------------------------------- */
+/* ---- a pair of reflections ---------------------------------------------------------------------------------------- */
 /* x += q(v) or x -= q(v); *bad: lanes that left the range, if `check` asks. */
 INLINE veci shear(veci x, vec v, bool minus, bool check, veci *bad)
 {
@@ -30,44 +29,6 @@ INLINE veci shear(veci x, vec v, bool minus, bool check, veci *bad)
   return sum;
 }
 
-/* The weighted sum of reflection i, sum over j > i of a_j x_j, in an order that can be had on the way to it from either
- * side: SUMS sums, of j = k - 1, k - 1 - SUMS .. down to i + 2, of k - 2 .. and so on; these in pairs; then j = i + 1. */
-typedef struct sums { reals of[SUMS], last; } sums;
-
-INLINE reals total(const sums *s)
-{
-  reals t;
-  EACH_PART(p)
-  {
-    t.of[p] = s->of[0].of[p] + s->of[1].of[p];
-    if (SUMS == 4) t.of[p] += s->of[SUMS - 2].of[p] + s->of[SUMS - 1].of[p];
-    t.of[p] += s->last.of[p];
-  }
-  return t;
-}
-
-/* sum += a v */
-INLINE void add_product(reals *sum, float a, const reals *v)
-{
-  vec w = broadcast(a);
-  EACH_PART(p) sum->of[p] = multiply_add(w, v->of[p], sum->of[p]);
-}
-
-/* The same to sum number `which`, a variable, of registers. */
-INLINE void add_to(sums *s, int which, float a, const reals *v)
-{
-  UNROLL
-  for (int u = 0; u < SUMS; u++)
-    if (u == which) add_product(&s->of[u], a, v);
-}
-
-INLINE reals last_of(float a, const reals *v)
-{
-  reals r;
-  EACH_PART(p) r.of[p] = settled(a * v->of[p]);
-  return r;
-}
-
 INLINE reals to_reals(const fixeds *x)
 {
   reals r;
@@ -75,93 +36,174 @@ INLINE reals to_reals(const fixeds *x)
   return r;
 }
 
-static reals weighted_sum(const fixeds *x, const float *a, int i, int k)
+/* H_i H_{i+1}: rows i and i + 1 of a, of which what is right of i + 1 is read, and numbers (kernels.h). */
+typedef struct pair {
+  int          i;
+  const float *one, *two;
+  float        across, beta[2], turn[2]; /* across: a_i,i+1 */
+} pair;
+
+static pair pair_of(const ebbk_mixing *g, size_t matrix, int i)
 {
-  sums  s = {.last = {{{0}}}};
-  reals v;
-  for (int j = k - 1; j > i + 1; j--) {
-    v = to_reals(&x[j]);
-    add_to(&s, (k - 1 - j) % SUMS, a[j], &v);
-  }
-  v = to_reals(&x[i + 1]);
-  s.last = last_of(a[i + 1], &v);
-  return total(&s);
+  size_t       k = (size_t)g->k, at = matrix * k + (size_t)i;
+  const float *row = g->a + at * k;
+  return (pair){.i = i, .one = row, .two = row + k, .across = row[i + 1], .beta = {g->beta[at], g->beta[at + 1]},
+                .turn = {g->turn[at], g->turn[at + 1]}};
 }
 
-/* x_j -= q(a_j t), returned as reals */
-INLINE reals shear_one(fixeds *x, float a, const reals *t, bool check, veci *bad)
-{
-  vec w = broadcast(a);
-  EACH_PART(p) x->of[p] = shear(x->of[p], w * t->of[p], true, check, &bad[p]);
-  return to_reals(x);
-}
+/* Two sums over channels j > i + 1, of a_ij x_j and of a_{i+1,j} x_j, from the last channel on: an order that can be had on the way
+ * to the pair from either side. */
+typedef struct sums { reals one, two; } sums;
 
-/* H_i, whose first weighted sum is `first`; returns that of the reflection that follows, of row `b`: i + 1 if `up`, else
- * i - 1. One pass over x, which serves three sums. */
-INLINE reals reflect(fixeds *x, const float *a, float beta, int i, int k, reals first, const float *b, const bool up,
-                     const bool check, veci *bad)
+INLINE void add_channel(sums *s, const pair *p, int j, const reals *x)
 {
-  sums  own = {.last = {{{0}}}}, next = {.last = {{{0}}}};
-  int   j = k - 1, end = i + 3;
-  reals t, v;
-  EACH_PART(p)
+  vec one = broadcast(p->one[j]), two = broadcast(p->two[j]);
+  EACH_PART(q)
   {
-    x[i].of[p] = shear(x[i].of[p], first.of[p], false, check, &bad[p]);
-    t.of[p] = beta * from_int(x[i].of[p]);
+    s->one.of[q] = multiply_add(one, x->of[q], s->one.of[q]);
+    s->two.of[q] = multiply_add(two, x->of[q], s->two.of[q]);
   }
-  for (; j - SUMS + 1 >= end; j -= SUMS) {
-    UNROLL
-    for (int u = 0; u < SUMS; u++) {
-      v = shear_one(&x[j - u], a[j - u], &t, check, bad);
-      add_product(&own.of[u], a[j - u], &v);
-      add_product(&next.of[u], b[j - u], &v);
-    }
+}
+
+static sums sums_of(const fixeds *x, const pair *p, int k)
+{
+  sums s = {.one = {{{0}}}};
+  for (int j = k - 1; j > p->i + 1; j--) {
+    reals v = to_reals(&x[j]);
+    add_channel(&s, p, j, &v);
   }
-  for (int u = 0; j >= end; j--, u++) { /* fewer than SUMS */
-    v = shear_one(&x[j], a[j], &t, check, bad);
-    add_to(&own, u, a[j], &v);
-    add_to(&next, u, b[j], &v);
+  return s;
+}
+
+/* The pair's own channels += or -= q(U x). */
+INLINE void add_sums(fixeds *own, const pair *p, const sums *s, bool minus, const bool check, veci *bad)
+{
+  vec across = broadcast(-p->across);
+  EACH_PART(q)
+  {
+    own[0].of[q] = shear(own[0].of[q], multiply_add(across, s->two.of[q], s->one.of[q]), minus, check, &bad[q]);
+    own[1].of[q] = shear(own[1].of[q], s->two.of[q], minus, check, &bad[q]);
   }
-  if (i + 2 < k) {
-    v = shear_one(&x[i + 2], a[i + 2], &t, check, bad);
-    add_to(&own, (k - 3 - i) % SUMS, a[i + 2], &v);
-    if (up) next.last = last_of(b[i + 2], &v);
-    else add_to(&next, (k - 3 - i) % SUMS, b[i + 2], &v);
+}
+
+INLINE veci negative(veci x)
+{
+  return (veci)(0 - (vecu)x);
+}
+
+/* The pair's own channels times S, or its inverse. */
+INLINE void turn(fixeds *own, const pair *p, bool undo, const bool check, veci *bad)
+{
+  float first = undo ? p->across : p->turn[0], last = undo ? p->turn[0] : p->across;
+  EACH_PART(q)
+  {
+    veci a = own[0].of[q], b = own[1].of[q];
+    if (undo) a = negative(a), b = negative(b);
+    a = shear(a, first * from_int(b), false, check, &bad[q]);
+    b = shear(b, p->turn[1] * from_int(a), undo, check, &bad[q]);
+    a = shear(a, last * from_int(b), true, check, &bad[q]);
+    if (!undo) a = negative(a), b = negative(b);
+    own[0].of[q] = a, own[1].of[q] = b;
   }
-  v = shear_one(&x[i + 1], a[i + 1], &t, check, bad);
-  own.last = last_of(a[i + 1], &v);
-  if (!up) add_to(&next, (k - 2 - i) % SUMS, b[i + 1], &v);
-  reals all = total(&own);
-  EACH_PART(p) x[i].of[p] = shear((veci)(0 - (vecu)x[i].of[p]), all.of[p], true, check, &bad[p]);
-  v = to_reals(&x[i]);
-  if (!up) next.last = last_of(b[i], &v);
-  return total(&next);
+}
+
+/* What the other channels are sheared by: beta_i (z_i + turn_i z_{i+1}) and beta_{i+1} z_{i+1}, z being the pair's own. */
+INLINE sums factors_of(const fixeds *own, const pair *p)
+{
+  sums s;
+  EACH_PART(q)
+  {
+    vec a = from_int(own[0].of[q]), b = from_int(own[1].of[q]);
+    s.one.of[q] = p->beta[0] * multiply_add(broadcast(p->turn[0]), b, a);
+    s.two.of[q] = p->beta[1] * b;
+  }
+  return s;
+}
+
+/* x_j -= or += q(a_ij f.one + a_{i+1,j} f.two), returned as reals */
+INLINE reals shear_channel(fixeds *x, const pair *p, int j, const sums *f, bool undo, const bool check, veci *bad)
+{
+  vec one = broadcast(p->one[j]), two = broadcast(p->two[j]);
+  EACH_PART(q)
+  {
+    vec v = multiply_add(two, f->two.of[q], settled(one * f->one.of[q]));
+    x[j].of[q] = shear(x[j].of[q], v, !undo, check, &bad[q]);
+  }
+  return to_reals(&x[j]);
+}
+
+/* H_i H_{i+1}, or its inverse, whose first sums are `first`; returns those of the pair that follows: i - 2, or i + 2 to undo.
+ * One pass over x, which serves three uses of it. */
+INLINE sums reflect(fixeds *x, const pair *p, int k, const sums *first, const pair *next, const bool undo, const bool check, veci *bad)
+{
+  fixeds *own = x + p->i;
+  int     j = k - 1;
+  sums    after = {.one = {{{0}}}}, ahead = {.one = {{{0}}}};
+  reals   v;
+  add_sums(own, p, first, false, check, bad);
+  if (undo) turn(own, p, true, check, bad);
+  sums f = factors_of(own, p);
+  if (!undo) turn(own, p, false, check, bad);
+  for (; j > p->i + (undo ? 3 : 1); j--) {
+    v = shear_channel(x, p, j, &f, undo, check, bad);
+    add_channel(&after, p, j, &v);
+    add_channel(&ahead, next, j, &v);
+  }
+  for (; j > p->i + 1; j--) { /* what are the next pair's own, to undo */
+    v = shear_channel(x, p, j, &f, undo, check, bad);
+    add_channel(&after, p, j, &v);
+  }
+  add_sums(own, p, &after, true, check, bad);
+  for (; j >= p->i && !undo; j--) {
+    v = to_reals(&x[j]);
+    add_channel(&ahead, next, j, &v);
+  }
+  return ahead;
+}
+
+/* The reflection of the last two channels, where k is even. */
+INLINE void reflect_last(fixeds *x, float a, float beta, const bool check, veci *bad)
+{
+  EACH_PART(q)
+  {
+    veci one = x[0].of[q], two = x[1].of[q];
+    one = shear(one, a * from_int(two), false, check, &bad[q]);
+    two = shear(two, a * settled(beta * from_int(one)), true, check, &bad[q]);
+    one = shear(negative(one), a * from_int(two), true, check, &bad[q]);
+    x[0].of[q] = one, x[1].of[q] = two;
+  }
 }
 
 /* ---- one group of one block ----------------------------------------------------------------------------------------- */
 INLINE void signs(fixeds *x, const float *sign, int k)
 {
   for (int j = 0; j < k; j++)
-    if (sign[j] < 0) EACH_PART(p) x[j].of[p] = (veci)(0 - (vecu)x[j].of[p]);
+    if (sign[j] < 0) EACH_PART(p) x[j].of[p] = negative(x[j].of[p]);
 }
 
-/* The rows of a are walked up or down; the last has no next one, and takes itself for it. */
+/* Pairs are walked up or down; the last has no next one, and takes itself for it. */
+INLINE void reflect_pairs(fixeds *x, const ebbk_mixing *g, size_t matrix, const bool undo, const bool check, veci *bad)
+{
+  int  count = (g->k - 1) / 2, step = undo ? 2 : -2;
+  if (count == 0) return;
+  pair p = pair_of(g, matrix, undo ? 0 : 2 * (count - 1));
+  sums s = sums_of(x, &p, g->k);
+  for (int left = count - 1; left >= 0; left--) {
+    pair next = left ? pair_of(g, matrix, p.i + step) : p;
+    s = reflect(x, &p, g->k, &s, &next, undo, check, bad);
+    p = next;
+  }
+}
+
 INLINE void mix_group(fixeds *x, const ebbk_mixing *g, int group, const bool undo, const bool check, veci *bad)
 {
-  int          k = g->k;
-  size_t       at = ebbk_matrix_of(g, group) * (size_t)k;
-  const float *a = g->a + at * (size_t)k, *beta = g->beta + at, *sign = g->sign + at;
-  if (!undo) signs(x, sign, k);
-  if (k > 1) {
-    int   i = undo ? 0 : k - 2;
-    reals first = weighted_sum(x, a + (size_t)i * (size_t)k, i, k);
-    for (int step = 0; step < k - 1; step++, i += undo ? 1 : -1) {
-      const float *row = a + (size_t)i * (size_t)k;
-      const float *next = step == k - 2 ? row : undo ? row + k : row - k;
-      first = reflect(x, row, beta[i], i, k, first, next, undo, check, bad);
-    }
-  }
-  if (undo) signs(x, sign, k);
+  size_t       matrix = ebbk_matrix_of(g, group), k = (size_t)g->k, last = matrix * k + k - 2;
+  const float *sign = g->sign + matrix * k;
+  if (!undo) signs(x, sign, g->k);
+  if (undo) reflect_pairs(x, g, matrix, true, check, bad);
+  if (k % 2 == 0) reflect_last(x + k - 2, g->a[last * k + k - 1], g->beta[last], check, bad);
+  if (!undo) reflect_pairs(x, g, matrix, false, check, bad);
+  if (undo) signs(x, sign, g->k);
 }
 
 NOINLINE void mix_unchecked(fixeds *x, const ebbk_mixing *g, int group, bool undo)
@@ -177,8 +219,8 @@ NOINLINE void mix_checked(fixeds *x, const ebbk_mixing *g, int group, bool undo,
   else mix_group(x, g, group, false, true, bad);
 }
 
-/* No value on the way is larger than |x| sqrt(k): what H_i's first shear makes is (v^T x), and |v|^2 <= k. Where that is
- * within the range, nothing needs a check. */
+/* No value on the way is larger than 4 |x|: |v|^2 is at most 2, and each is a sum of at most three of x_i, v^T x and a v^T x.
+ * Where that is within the range, nothing needs a check. */
 INLINE bool may_leave(const fixeds *x, int k, reals *norm2)
 {
   reals sum = {{{0}}};
@@ -188,7 +230,7 @@ INLINE bool may_leave(const fixeds *x, int k, reals *norm2)
     EACH_PART(p) sum.of[p] += v.of[p] * v.of[p];
   }
   *norm2 = sum;
-  EACH_PART(p) may |= any_negative(~(sum.of[p] < 0.99f * (limit * limit / (float)k)));
+  EACH_PART(p) may |= any_negative(~(sum.of[p] < 0.99f * (limit * limit / 16)));
   return may;
 }
 

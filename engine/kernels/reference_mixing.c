@@ -28,13 +28,55 @@ static ebb_real weighted_sum(const ebb_fixed *x, const ebb_real *a, int first, i
   return sum;
 }
 
-static bool reflect(ebb_fixed *x, const ebb_real *a, ebb_real beta, int i, int k)
+static void negate(ebb_fixed *x)
 {
-  bool bad = shear(&x[i], weighted_sum(x, a, i + 1, k), false);
-  ebb_real t = beta * (ebb_real)x[i];
-  for (int j = i + 1; j < k; j++) bad |= shear(&x[j], a[j] * t, true);
-  x[i] = (ebb_fixed)(0 - (word)x[i]);
-  return shear(&x[i], weighted_sum(x, a, i + 1, k), true) || bad;
+  *x = (ebb_fixed)(0 - (word)*x);
+}
+
+/* H_i H_{i+1} or its inverse. */
+typedef struct pair { const ebb_real *one, *two, *beta, *turn; int i; } pair;
+
+static bool add_sums(ebb_fixed *x, const pair *p, int k, bool minus)
+{
+  ebb_real one = weighted_sum(x, p->one, p->i + 2, k), two = weighted_sum(x, p->two, p->i + 2, k);
+  bool     bad = shear(&x[p->i], one - p->one[p->i + 1] * two, minus);
+  return shear(&x[p->i + 1], two, minus) || bad;
+}
+
+static bool turn(ebb_fixed *z, const pair *p)
+{
+  bool bad = shear(&z[0], p->turn[0] * (ebb_real)z[1], false);
+  bad |= shear(&z[1], p->turn[1] * (ebb_real)z[0], false);
+  bad |= shear(&z[0], p->one[p->i + 1] * (ebb_real)z[1], true);
+  negate(&z[0]), negate(&z[1]);
+  return bad;
+}
+
+static bool turn_back(ebb_fixed *z, const pair *p)
+{
+  negate(&z[0]), negate(&z[1]);
+  bool bad = shear(&z[0], p->one[p->i + 1] * (ebb_real)z[1], false);
+  bad |= shear(&z[1], p->turn[1] * (ebb_real)z[0], true);
+  return shear(&z[0], p->turn[0] * (ebb_real)z[1], true) || bad;
+}
+
+static bool reflect(ebb_fixed *x, const pair *p, int k, bool undo)
+{
+  ebb_fixed *z = x + p->i;
+  bool       bad = add_sums(x, p, k, false);
+  if (undo) bad |= turn_back(z, p);
+  ebb_real f = p->beta[0] * ((ebb_real)z[0] + p->turn[0] * (ebb_real)z[1]), g = p->beta[1] * (ebb_real)z[1];
+  for (int j = p->i + 2; j < k; j++) bad |= shear(&x[j], p->one[j] * f + p->two[j] * g, !undo);
+  if (!undo) bad |= turn(z, p);
+  return add_sums(x, p, k, true) || bad;
+}
+
+static bool reflect_last(ebb_fixed *z, ebb_real a, ebb_real beta)
+{
+  bool bad = shear(&z[0], a * (ebb_real)z[1], false);
+  bad |= shear(&z[1], a * (beta * (ebb_real)z[0]), true);
+  negate(&z[0]);
+  return shear(&z[0], a * (ebb_real)z[1], true) || bad;
 }
 
 static void signs(ebb_fixed *x, const ebb_real *sign, int k)
@@ -45,14 +87,19 @@ static void signs(ebb_fixed *x, const ebb_real *sign, int k)
 
 static bool mix_group(ebb_fixed *x, const ebbk_mixing *g, int group, bool undo)
 {
-  size_t at = ebbk_matrix_of(g, group) * (size_t)g->k;
-  bool   bad = false;
-  if (!undo) signs(x, g->sign + at, g->k);
-  for (int step = 0; step < g->k - 1; step++) {
-    int i = undo ? step : g->k - 2 - step;
-    bad |= reflect(x, g->a + (at + (size_t)i) * (size_t)g->k, g->beta[at + (size_t)i], i, g->k);
+  int             k = g->k, pairs = (k - 1) / 2;
+  size_t          at = ebbk_matrix_of(g, group) * (size_t)k;
+  const ebb_real *a = g->a + at * (size_t)k;
+  bool            bad = false;
+  if (!undo) signs(x, g->sign + at, k);
+  for (int step = undo ? 0 : -1; step < (undo ? pairs + 1 : pairs); step++) {
+    int             i = undo ? 2 * step : 2 * (pairs - 1 - step);
+    const ebb_real *row = a + (size_t)i * (size_t)k, *beta = g->beta + at + i;
+    pair            p = {row, row + k, beta, g->turn + at + i, i};
+    if (i < 2 * pairs) bad |= reflect(x, &p, k, undo);
+    else if (k % 2 == 0) bad |= reflect_last(x + i, row[i + 1], *beta);
   }
-  if (undo) signs(x, g->sign + at, g->k);
+  if (undo) signs(x, g->sign + at, k);
   return bad;
 }
 

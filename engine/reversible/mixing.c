@@ -34,26 +34,26 @@ static size_t matrix_values(const mixing *l)
   return (size_t)l->matrices * square(l);
 }
 
-/* m, a, beta, sign */
+/* m, a, beta, turn, sign */
 static size_t saved_bytes(const ebb_layer *layer, ebb_shape x)
 {
   (void)x;
   const mixing *l = (const mixing *)layer;
-  return (2 * matrix_values(l) + 2 * (size_t)l->matrices * (size_t)l->k) * sizeof(ebb_real);
+  return (2 * matrix_values(l) + 3 * (size_t)l->matrices * (size_t)l->k) * sizeof(ebb_real);
 }
 
 static ebbk_mixing saved(const ebb_run *r, const mixing *l)
 {
   const ebb_real *m = ebb_saved(r, &l->base), *a = m + matrix_values(l), *beta = a + matrix_values(l);
-  const ebb_real *sign = beta + (size_t)l->matrices * (size_t)l->k;
-  return (ebbk_mixing){.groups = l->groups, .k = l->k, .matrices = l->matrices, .m = m, .a = a, .beta = beta, .sign = sign};
+  const ebb_real *turn = beta + (size_t)l->matrices * (size_t)l->k, *sign = turn + (size_t)l->matrices * (size_t)l->k;
+  return (ebbk_mixing){.groups = l->groups, .k = l->k, .matrices = l->matrices, .m = m, .a = a, .beta = beta, .turn = turn, .sign = sign};
 }
 
-/* In double: four matrices, two vectors, and what the parametrisation takes. */
+/* In double: four matrices, three vectors, and what the parametrisation takes. */
 enum { MATRICES = 4 };
 static size_t double_bytes(const mixing *l)
 {
-  return (MATRICES * square(l) + 2 * (size_t)l->k + ebb_orthogonal_scratch(l->k)) * sizeof(double);
+  return (MATRICES * square(l) + 3 * (size_t)l->k + ebb_orthogonal_scratch(l->k)) * sizeof(double);
 }
 
 /* double_bytes, dM, and the gradient kernel's. */
@@ -122,7 +122,7 @@ static size_t saved_place(const mixing *l, int p, int q)
 /* Computes all matrices and their reflections into what is saved. */
 static void prepare(const mixing *l, ebb_run *r, void *scratch)
 {
-  double     *m = scratch, *beta = m + square(l), *sign = beta + l->k, *a = sign + l->k, *turned = a + square(l);
+  double     *m = scratch, *beta = m + square(l), *turn = beta + l->k, *sign = turn + l->k, *a = sign + l->k, *turned = a + square(l);
   ebbk_mixing g = saved(r, l);
   for (int i = 0; i < l->matrices; i++) {
     size_t    at = (size_t)i * square(l), row = (size_t)i * (size_t)l->k;
@@ -134,8 +134,10 @@ static void prepare(const mixing *l, ebb_run *r, void *scratch)
         turned[place(l, p, q)] = m[p * l->k + q];
       }
     ebb_orthogonal_reflections(a, beta, sign, turned, l->k);
+    ebb_orthogonal_turns(turn, a, beta, l->k);
     to_real((ebb_real *)(size_t)g.a + at, a, square(l));
     to_real((ebb_real *)(size_t)g.beta + row, beta, (size_t)l->k);
+    to_real((ebb_real *)(size_t)g.turn + row, turn, (size_t)l->k);
     to_real((ebb_real *)(size_t)g.sign + row, sign, (size_t)l->k);
   }
 }

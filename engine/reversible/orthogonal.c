@@ -325,3 +325,14 @@ void ebb_orthogonal_reflections(double *a, double *beta, double *sign, double *m
     beta[i] = i < n - 1 ? 2 / vv : 0;
   }
 }
+
+void ebb_orthogonal_turns(double *turn, const double *a, const double *beta, int n)
+{
+  memset(turn, 0, (size_t)n * sizeof *turn);
+  for (int i = 0; i + 2 < n; i += 2) {
+    const double *one = a + (size_t)i * (size_t)n + i, *two = one + n;
+    double        cross = one[1] + dot(one + 2, two + 2, n - i - 2);
+    turn[i] = one[1] - beta[i + 1] * cross;
+    turn[i + 1] = beta[i] * cross;
+  }
+}

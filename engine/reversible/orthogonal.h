@@ -28,3 +28,6 @@ void ebb_orthogonal_gradient(double *dw, ebb_orthogonal kind, const double *dm, 
  * of a matrix whose R can only be signs. Every |a| <= 1. a (n, n), what is not named is 0; beta, sign (n); m is
  * overwritten. */
 void ebb_orthogonal_reflections(double *a, double *beta, double *sign, double *m, int n);
+
+/* turn (n): what pairs of these reflections take, as kernels.h has it. */
+void ebb_orthogonal_turns(double *turn, const double *a, const double *beta, int n);

@@ -951,24 +951,43 @@ END_TEST
 /* Random reflections, and the matrix they are: columns of H_0 ... H_{k-2} diag(sign). */
 typedef struct mixer { ebbk_mixing g; float *all; } mixer;
 
+/* Row i right of i, of squares that are 1 at most together; 2 / v^T v. */
+static float random_reflection(float *row, int i, int k)
+{
+  double vv = 0, scale = uniform();
+  for (int j = i + 1; j < k; j++) {
+    row[j] = (float)(2 * uniform() - 1);
+    vv += (double)row[j] * (double)row[j];
+  }
+  for (int j = i + 1; j < k; j++) row[j] *= (float)sqrt(scale / vv);
+  vv = 1;
+  for (int j = i + 1; j < k; j++) vv += (double)row[j] * (double)row[j];
+  return (float)(2 / vv);
+}
+
+static void turn_of(float *turn, const float *a, const float *beta, int i, int k)
+{
+  const float *one = a + (size_t)(i * k), *two = one + k;
+  double       cross = (double)one[i + 1];
+  for (int j = i + 2; j < k; j++) cross += (double)one[j] * (double)two[j];
+  turn[i] = (float)((double)one[i + 1] - (double)beta[i + 1] * cross);
+  turn[i + 1] = (float)((double)beta[i] * cross);
+}
+
 static mixer mixer_new(int groups, int k, bool shared)
 {
   int    matrices = shared ? 1 : groups;
   size_t square = (size_t)k * (size_t)k, m = (size_t)matrices;
-  float *all = calloc(m * (2 * square + 2 * (size_t)k), sizeof *all);
-  float *mat = all, *a = mat + m * square, *beta = a + m * square, *sign = beta + m * (size_t)k;
-  for (size_t q = 0; q < m; q++)
+  float *all = calloc(m * (2 * square + 3 * (size_t)k), sizeof *all);
+  float *mat = all, *a = mat + m * square, *beta = a + m * square, *turn = beta + m * (size_t)k, *sign = turn + m * (size_t)k;
+  for (size_t q = 0; q < m; q++) {
     for (int i = 0; i < k; i++) {
-      double vv = 1;
-      for (int j = i + 1; j < k; j++) {
-        float v = (float)(2 * uniform() - 1);
-        a[q * square + (size_t)(i * k + j)] = v;
-        vv += (double)v * (double)v;
-      }
-      beta[q * (size_t)k + (size_t)i] = (float)(2 / vv);
+      beta[q * (size_t)k + (size_t)i] = random_reflection(a + q * square + (size_t)(i * k), i, k);
       sign[q * (size_t)k + (size_t)i] = between(0, 1) ? 1 : -1;
       mat[q * square + (size_t)(i * k + i)] = sign[q * (size_t)k + (size_t)i];
     }
+    for (int i = 0; i + 2 < k; i += 2) turn_of(turn + q * (size_t)k, a + q * square, beta + q * (size_t)k, i, k);
+  }
   for (size_t q = 0; q < m; q++)
     for (int i = k - 2; i >= 0; i--)
       for (int c = 0; c < k; c++) {
@@ -979,7 +998,7 @@ static mixer mixer_new(int groups, int k, bool shared)
         to[i * k + c] -= (float)sum;
         for (int j = i + 1; j < k; j++) to[j * k + c] -= (float)(sum * (double)v[j]);
       }
-  return (mixer){{.groups = groups, .k = k, .matrices = matrices, .m = mat, .a = a, .beta = beta, .sign = sign}, all};
+  return (mixer){{.groups = groups, .k = k, .matrices = matrices, .m = mat, .a = a, .beta = beta, .turn = turn, .sign = sign}, all};
 }
 
 /* Values of a stream, of size up to `most`. */
