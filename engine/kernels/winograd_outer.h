@@ -89,7 +89,8 @@ static size_t gradient_bytes(const outer_plan *p)
 }
 
 /* ---- A dY A^T of a panel of channels: (point, tile, lanes) --------------------------------------------------------- */
-static void gradient_tile(float *to, size_t point, const float *dy, size_t row, size_t pixel, int rows, int columns, int n)
+static void gradient_tile(float *to, size_t point, const float *dy, size_t row, size_t pixel, size_t plane, int rows, int columns,
+                          int n)
 {
   vec  t[PATCH][OUT];
   bool whole = rows == OUT && columns == OUT && n == VL;
@@ -97,7 +98,10 @@ static void gradient_tile(float *to, size_t point, const float *dy, size_t row, 
   for (int c = 0; c < OUT; c++) {
     vec d[OUT];
     if (whole)
-      for (int r = 0; r < OUT; r++) d[r] = load(dy + (size_t)r * row + (size_t)c * pixel);
+      for (int r = 0; r < OUT; r++) {
+        d[r] = load(dy + (size_t)r * row + (size_t)c * pixel);
+        if (plane) ask(dy + (size_t)r * row + (size_t)c * pixel, plane);
+      }
     else
       for (int r = 0; r < OUT; r++)
         d[r] = r < rows && c < columns ? load_tail(dy + (size_t)r * row + (size_t)c * pixel, n) : (vec){0};
@@ -113,13 +117,13 @@ static void gradient_tile(float *to, size_t point, const float *dy, size_t row, 
 static void transform_gradient(float *to, const outer_plan *p, const item *k, int panel, int vectors)
 {
   const grid *g = &p->g;
-  size_t      row = (size_t)g->out[2] * p->dys;
+  size_t      row = (size_t)g->out[2] * p->dys, plane = next_plane(g->out, p->dys);
   int         tiles = k->depths * k->strips * g->strip;
   for (int i = 0; i < tiles; i++) {
     tile_place q = tile_at(g, k, i);
     for (int v = 0; v < vectors; v++) {
       int channel = (panel + v) * VL;
-      gradient_tile(to + (i * vectors + v) * VL, gradient_point(p), p->dy + q.pixel * p->dys + channel, row, p->dys, q.rows,
+      gradient_tile(to + (i * vectors + v) * VL, gradient_point(p), p->dy + q.pixel * p->dys + channel, row, p->dys, plane, q.rows,
                     q.columns, least(VL, p->co - channel));
     }
   }
