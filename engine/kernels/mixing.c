@@ -255,7 +255,11 @@ static void gather(fixeds *x, int p, const int32_t *from, int stride, int channe
   for (int j = 0; j < channels; j += VL) {
     veci square[VL];
     int  n = channels - j < VL ? channels - j : VL;
-    for (int i = 0; i < VL; i++) square[i] = i < lanes ? load_tail_int(from + (size_t)i * (size_t)stride + j, n) : (veci){0};
+    for (int i = 0; i < VL; i++) {
+      const int32_t *row = from + (size_t)i * (size_t)stride + j;
+      square[i] = i < lanes ? load_tail_int(row, n) : (veci){0};
+      ask(row, BLOCK_ROWS * (size_t)stride);
+    }
     transpose(square);
     for (int i = 0; i < n; i++) x[j + i].of[p] = square[i];
   }
