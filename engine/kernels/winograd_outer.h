@@ -16,9 +16,9 @@ enum {
   CHANNELS = REGISTERS == 32 ? 8 : 4,   /* whose sums are in registers together, with two vectors */
   NARROW_CHANNELS = 8,                  /* with one                                              */
   GROUP = 32,                           /* input channels in a group, about                      */
-  PARTIAL_BYTES = 3 << 20,              /* of all chunks, unless one is larger                   */
+  PARTIAL_BYTES = 3 << 19,              /* of all chunks, unless one is larger                   */
   CHUNKS_MOST = 32,
-  UNITS_WANTED = 8,
+  UNITS_WANTED = 6,
   NARROW_BYTES = 112 << 10,             /* of an item's transformed input, with one group: room for a sweep */
   OUTER_BYTES = 256 << 10,              /* with several                                          */
   OUTER_LEAST = 32,                     /* tiles of an item                                      */
