@@ -102,8 +102,9 @@ typedef struct ebbk_squeeze {
  * where e = a - beta_{i+1} c, f = beta_i c, c = v_i^T v_{i+1}: the product's compact form I - V T V^T (Schreiber, Van Loan
  * 1989) cut into shears, each of which is undone bit for bit. For an even k the last reflection, which has no second, is
  *   z_i += q(a z_{i+1});  z_{i+1} -= q(a beta z_i);  z_i = -z_i;  z_i -= q(a z_{i+1}). */
+enum { EBBK_MIX_MOST = 1024 };
 typedef struct ebbk_mixing {
-  int             groups, k;
+  int             groups, k; /* k <= EBBK_MIX_MOST                                      */
   int             matrices; /* groups, or 1 for all of them                             */
   const ebb_real *m;        /* (matrices, k, k)                                         */
   const ebb_real *a;        /* (matrices, k, k): row i of v_i; only what is right of i is read */

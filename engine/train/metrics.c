@@ -9,7 +9,7 @@ static int rank_of(const ebb_real *scores, int classes, int label)
 {
   int rank = 0;
   if (isnan(scores[label])) return classes;
-  for (int k = 0; k < classes; k++) rank += scores[k] > scores[label] || (scores[k] == scores[label] && k < label);
+  for (int k = 0; k < classes; k++) rank += (scores[k] > scores[label]) | ((scores[k] == scores[label]) & (k < label));
   return rank;
 }
 
