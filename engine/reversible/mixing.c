@@ -109,14 +109,16 @@ static void matrix(double *m, const mixing *l, const ebb_run *r, int which, doub
 /* Where the matrix by which the stream is multiplied has entry (p, q) of M. */
 static size_t place(const mixing *l, int p, int q)
 {
-  return (size_t)((p + l->o.turn_out) % l->k * l->k + (q + l->k - l->o.turn_in) % l->k);
+  int k = l->k, row = p + l->o.turn_out, column = q + k - l->o.turn_in;
+  return (size_t)((row < k ? row : row - k) * k + (column < k ? column : column - k));
 }
 
 /* What is saved as m, from a double matrix, and back: where M is used transposed, it is saved so. */
 static size_t saved_place(const mixing *l, int p, int q)
 {
   size_t at = place(l, p, q), k = (size_t)l->k;
-  return l->o.transposed ? at % k * k + at / k : at;
+  if (!l->o.transposed) return at;
+  return at % k * k + at / k;
 }
 
 /* Computes all matrices and their reflections into what is saved. */
