@@ -301,7 +301,7 @@ static void mix_rows(int32_t *x, int xs, const ebbk_mixing *g, size_t rows, bool
   uint64_t  count = 0;
   double    worst = 0;
   EBB_ASSERT(g->k <= EBBK_MIX_MOST, "mixing of %d channels, at most %d", g->k, EBBK_MIX_MOST);
-#pragma omp parallel for schedule(dynamic, 4) if (blocks > 2) reduction(+ : count) reduction(max : worst)
+#pragma omp parallel for schedule(static) if (blocks > 2) reduction(+ : count) reduction(max : worst)
   for (ptrdiff_t b = 0; b < blocks; b++) {
     ebbk_range seen = {0};
     size_t     first = (size_t)b * BLOCK_ROWS;

@@ -61,7 +61,7 @@ static void reduce(const job *j, size_t instances, part_fn *f, finish_fn *finish
   bool    parallel = instances * j->sites * j->c > PARALLEL_VALUES;
   for (size_t u = 0; u < units; u += batch) {
     size_t tasks = smaller(batch, units - u) * chunks;
-#pragma omp parallel for schedule(dynamic) if (parallel)
+#pragma omp parallel for schedule(static) if (parallel)
     for (size_t t = 0; t < tasks; t++) {
       size_t unit = u + t / chunks, row = t % chunks * rows, channel = unit % blocks * BLOCK;
       part p = {.instance = unit / blocks,
@@ -188,7 +188,7 @@ static stretch stretch_at(size_t t, size_t sites, size_t c)
 }
 
 #define PARALLEL_STRETCHES                                                                                             \
-  _Pragma("omp parallel for schedule(dynamic) if (instances * sites * channels > PARALLEL_VALUES)")
+  _Pragma("omp parallel for schedule(static) if (instances * sites * channels > PARALLEL_VALUES)")
 
 INLINE void act_rows(const bool stream, const ebbk_write how, const ebbk_output *out, const ebbk_input *in, const stretch *s,
                      size_t channels, ebbk_range *seen)

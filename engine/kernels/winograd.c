@@ -105,9 +105,9 @@ static void finish_moments(const sweep *k)
 }
 
 /* ---- work items ---------------------------------------------------------------------------------------------------- */
-static void compute_item(const sweep *k, const source *x, int number, int threads, char *slice)
+static void compute_item(const sweep *k, const source *x, int number, char *slice)
 {
-  item        it = item_at(&k->g, number), following = item_at(&k->g, least(number + threads, grid_items(&k->g) - 1));
+  item        it = item_at(&k->g, number), following = item_at(&k->g, least(number + 1, grid_items(&k->g) - 1));
   transformed in = {(float *)slice, input_point(k), k->ci};
   ahead       next = input_ahead(x, &k->g, &following, sweep_calls(k, it.depths * it.strips * k->g.strip));
   transform_input(&in, x, &k->g, &it);
@@ -121,9 +121,9 @@ static void run(sweep *k, const source *x, const float *w, char *scratch)
   transform_weights(k, (float *)scratch, w);
   k->u = (float *)scratch;
   if (k->y.mean) k->moments = (double *)(void *)(scratch + weight_bytes(k));
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(static)
   for (int i = 0; i < items; i++)
-    compute_item(k, x, i, omp_get_num_threads(), slices + (size_t)omp_get_thread_num() * slice_bytes(k));
+    compute_item(k, x, i, slices + (size_t)omp_get_thread_num() * slice_bytes(k));
   if (k->moments) finish_moments(k);
 }
 

@@ -166,7 +166,7 @@ void NAME(winograd_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *
   b.back.y = k->dx, b.back.u = back;
   if (b.results) transform_weights(&b.forward, forward, k->w);
   if (b.gradient) transform_weights(&b.back, back, k->w);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(static)
   for (int i = 0; i < b.p.chunks; i++)
     sweep_chunk(&b, partials + (size_t)i * sums_floats(&b.p), slices + (size_t)omp_get_thread_num() * slice_bytes(&b.p), i);
   finish_all(&b.p, k->dw, partials);

@@ -50,7 +50,7 @@ void NAME(winograd_grad_weight)(float *dw, ebbk_input x, const float *dy, int dy
   float     *partials = scratch;
   char      *slices = (char *)scratch + partials_bytes(&p);
   p.dy = dy, p.dys = (size_t)dys;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(static)
   for (int u = 0; u < p.chunks * p.channel_groups; u++)
     add_unit(&p, &x, partials + (size_t)(u / p.channel_groups) * sums_floats(&p),
              slices + (size_t)omp_get_thread_num() * slice_bytes(&p), u / p.channel_groups, u % p.channel_groups);
