@@ -87,17 +87,15 @@ static void signs(ebb_fixed *x, const ebb_real *sign, int k)
 
 static bool mix_group(ebb_fixed *x, const ebbk_mixing *g, int group, bool undo)
 {
-  int             k = g->k, pairs = (k - 1) / 2;
+  int             k = g->k, pairs = (k - 1) / 2, steps = k / 2; /* pairs, and for an even k the last reflection */
   size_t          at = ebbk_matrix_of(g, group) * (size_t)k;
-  const ebb_real *a = g->a + at * (size_t)k;
   bool            bad = false;
   if (!undo) signs(x, g->sign + at, k);
-  for (int step = undo ? 0 : -1; step < (undo ? pairs + 1 : pairs); step++) {
-    int             i = undo ? 2 * step : 2 * (pairs - 1 - step);
-    const ebb_real *row = a + (size_t)i * (size_t)k, *beta = g->beta + at + i;
+  for (int step = 0; step < steps; step++) {
+    int             which = undo ? step : steps - 1 - step, i = 2 * which;
+    const ebb_real *row = g->a + (at + (size_t)i) * (size_t)k, *beta = g->beta + at + i;
     pair            p = {row, row + k, beta, g->turn + at + i, i};
-    if (i < 2 * pairs) bad |= reflect(x, &p, k, undo);
-    else if (k % 2 == 0) bad |= reflect_last(x + i, row[i + 1], *beta);
+    bad |= which < pairs ? reflect(x, &p, k, undo) : reflect_last(x + i, row[i + 1], *beta);
   }
   if (undo) signs(x, g->sign + at, k);
   return bad;

@@ -60,28 +60,29 @@ static void exchange(word *to, const word *from, const ebbk_squeeze *g, int site
   }
 }
 
-/* The same where a channel's sites are neighbours; a constant number of them, so that vectors are interleaved. */
+/* The same where a channel's sites, which begin at words `site`, are neighbours; a constant number of them, so that vectors are
+ * interleaved. */
 enum { MOST_INTERLEAVED = 8 };
 
-static inline __attribute__((always_inline)) void interleave(word *restrict to, const word *restrict from, const ebbk_squeeze *g,
+static inline __attribute__((always_inline)) void interleave(word *restrict to, const word *restrict from, const size_t *site, int c,
                                                              const int sites, bool undo)
 {
   size_t at[MOST_INTERLEAVED];
-  for (int k = 0; k < sites; k++) at[k] = site_at(g, k);
+  for (int k = 0; k < sites; k++) at[k] = site[k];
   if (undo)
-    for (int ch = 0; ch < g->c; ch++)
+    for (int ch = 0; ch < c; ch++)
       for (int k = 0; k < sites; k++) to[at[k] + (size_t)ch] = from[ch * sites + k];
   else
-    for (int ch = 0; ch < g->c; ch++)
+    for (int ch = 0; ch < c; ch++)
       for (int k = 0; k < sites; k++) to[ch * sites + k] = from[at[k] + (size_t)ch];
 }
 
-static void exchange_patch(word *to, const word *from, const ebbk_squeeze *g, int sites, bool undo)
+static void exchange_patch(word *to, const word *from, const ebbk_squeeze *g, const size_t *site, int sites, bool undo)
 {
   switch (g->checkerboard ? 0 : sites) {
-  case 2: interleave(to, from, g, 2, undo); break;
-  case 4: interleave(to, from, g, 4, undo); break;
-  case 8: interleave(to, from, g, 8, undo); break;
+  case 2: interleave(to, from, site, g->c, 2, undo); break;
+  case 4: interleave(to, from, site, g->c, 4, undo); break;
+  case 8: interleave(to, from, site, g->c, 8, undo); break;
   default: exchange(to, from, g, sites, undo);
   }
 }
@@ -91,9 +92,11 @@ static void exchange_row(word *to, const word *from, const ebbk_squeeze *g, int 
 {
   int    sites = g->stride[0] * g->stride[1] * g->stride[2], width = g->in[2] / g->stride[2];
   size_t patch = (size_t)sites * (size_t)g->c, step = (size_t)g->stride[2] * (size_t)g->c;
-  size_t row = (size_t)h * (size_t)width * patch, site = (size_t)(h * g->stride[1]) * (size_t)g->in[2] * (size_t)g->c;
-  for (int w = 0; w < width; w++, row += patch, site += step)
-    exchange_patch(to + (undo ? site : row), from + (undo ? row : site), g, sites, undo);
+  size_t row = (size_t)h * (size_t)width * patch, first = (size_t)(h * g->stride[1]) * (size_t)g->in[2] * (size_t)g->c;
+  size_t site[MOST_INTERLEAVED];
+  for (int k = 0; k < sites && k < MOST_INTERLEAVED; k++) site[k] = site_at(g, k);
+  for (int w = 0; w < width; w++, row += patch, first += step)
+    exchange_patch(to + (undo ? first : row), from + (undo ? row : first), g, site, sites, undo);
 }
 
 void ebbk_squeeze_words(void *x, const ebbk_squeeze *g, bool undo, void *scratch)
