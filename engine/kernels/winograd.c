@@ -25,7 +25,7 @@ static sweep plan_of(const ebbk_conv *c, bool gradient)
   return k;
 }
 
-/* ---- scratch: weights, moments of strips, then one slice a thread: transformed input, products of a block ---------- */
+/* ---- scratch: moments of strips, copies of the weights, then one slice a thread: transformed input, products of a block -- */
 static size_t moments_bytes(const sweep *k)
 {
   return k->flip ? 0 : aligned(sizeof(double) * grid_strips(&k->g) * moments_doubles(k));
@@ -46,11 +46,16 @@ static size_t slice_bytes(const sweep *k)
   return input_bytes(k) + product_bytes();
 }
 
+static size_t common_bytes(const sweep *k, int threads)
+{
+  return moments_bytes(k) + (size_t)weight_copies(weight_bytes(k), threads) * weight_bytes(k);
+}
+
 size_t NAME(winograd_scratch)(const ebbk_conv *g, ebbk_product what, int threads)
 {
   if (what == EBBK_GRAD_WEIGHT) return NAME(winograd_weight_scratch)(g, threads);
   sweep k = plan_of(g, what == EBBK_GRAD_DATA);
-  return weight_bytes(&k) + moments_bytes(&k) + (size_t)threads * slice_bytes(&k);
+  return common_bytes(&k, threads) + (size_t)threads * slice_bytes(&k);
 }
 
 bool NAME(winograd_fits)(const ebbk_conv *g)
@@ -114,16 +119,25 @@ static void compute_item(const sweep *k, const source *x, int number, char *slic
   sweep_item(k, &in, &it, (float *)(slice + input_bytes(k)), &next);
 }
 
+/* A thread's part of all items. */
+static void run_thread(sweep k, const source *x, const float *w, char *scratch)
+{
+  int   threads = omp_get_num_threads(), thread = omp_get_thread_num(), items = grid_items(&k.g);
+  team  of = team_of(weight_copies(weight_bytes(&k), threads), threads, thread);
+  char *slice = scratch + common_bytes(&k, threads) + (size_t)thread * slice_bytes(&k);
+  float *u = (float *)(scratch + moments_bytes(&k) + (size_t)of.copy * weight_bytes(&k));
+  k.u = u;
+  transform_weights(&k, u, w, &of);
+#pragma omp barrier
+#pragma omp for schedule(static)
+  for (int i = 0; i < items; i++) compute_item(&k, x, i, slice);
+}
+
 static void run(sweep *k, const source *x, const float *w, char *scratch)
 {
-  char *slices = scratch + weight_bytes(k) + moments_bytes(k);
-  int   items = grid_items(&k->g);
-  transform_weights(k, (float *)scratch, w);
-  k->u = (float *)scratch;
-  if (k->y.mean) k->moments = (double *)(void *)(scratch + weight_bytes(k));
-#pragma omp parallel for schedule(static)
-  for (int i = 0; i < items; i++)
-    compute_item(k, x, i, slices + (size_t)omp_get_thread_num() * slice_bytes(k));
+  if (k->y.mean) k->moments = (double *)(void *)scratch;
+#pragma omp parallel num_threads(least(grid_items(&k->g), omp_get_max_threads()))
+  run_thread(*k, x, w, scratch);
   if (k->moments) finish_moments(k);
 }
 

@@ -29,8 +29,8 @@ static backward backward_of(const ebbk_conv *g)
   return b;
 }
 
-/* ---- scratch: partial sums, both kinds of weights, sums of strips; then one slice a thread: transformed input; products of a
- *      block, or the transformed gradient of a panel ---------------------------------------------------------------- */
+/* ---- scratch: partial sums, sums of strips, copies of both kinds of weights; then one slice a thread: transformed input; products
+ *      of a block, or the transformed gradient of a panel ------------------------------------------------------------- */
 static size_t input_point(const outer_plan *p)
 {
   return point_floats((size_t)(grid_tiles(&p->g, true) + ROWS) * (size_t)most(p->group, p->co));
@@ -39,6 +39,11 @@ static size_t input_point(const outer_plan *p)
 static size_t input_bytes(const outer_plan *p)
 {
   return aligned(sizeof(float) * POINTS * input_point(p));
+}
+
+static size_t weights_bytes(const backward *b)
+{
+  return weight_bytes(&b->forward) + weight_bytes(&b->back);
 }
 
 static size_t slice_bytes(const outer_plan *p)
@@ -63,15 +68,20 @@ static size_t strip_sums_bytes(const outer_plan *p)
   return aligned(sizeof(double) * grid_strips(&p->g) * strip_doubles(p));
 }
 
-static size_t common_bytes(const backward *b)
+static size_t sums_bytes(const backward *b)
 {
-  return partials_bytes(&b->p) + weight_bytes(&b->forward) + weight_bytes(&b->back) + strip_sums_bytes(&b->p);
+  return partials_bytes(&b->p) + strip_sums_bytes(&b->p);
+}
+
+static size_t common_bytes(const backward *b, int threads)
+{
+  return sums_bytes(b) + (size_t)weight_copies(weights_bytes(b), threads) * weights_bytes(b);
 }
 
 size_t NAME(winograd_backward_scratch)(const ebbk_conv *g, int threads)
 {
   backward b = backward_of(g);
-  return common_bytes(&b) + (size_t)threads * slice_bytes(&b.p);
+  return common_bytes(&b, threads) + (size_t)threads * slice_bytes(&b.p);
 }
 
 bool NAME(winograd_sweeps)(const ebbk_conv *g)
@@ -80,8 +90,7 @@ bool NAME(winograd_sweeps)(const ebbk_conv *g)
   for (int i = 0; i < 3; i++)
     if (2 * g->pad[i] != g->kernel[i] - 1) return false;
   backward b = backward_of(g);
-  size_t   weights = weight_bytes(&b.forward) + weight_bytes(&b.back);
-  return weights + sizeof(float) * sums_floats(&b.p) + slice_bytes(&b.p) <= SWEEP_BYTES;
+  return weights_bytes(&b) + sizeof(float) * sums_floats(&b.p) + slice_bytes(&b.p) <= SWEEP_BYTES;
 }
 
 /* ---- sums of a norm ------------------------------------------------------------------------------------------------- */
@@ -151,24 +160,34 @@ static void sweep_chunk(const backward *b, float *partial, char *slice, int chun
   }
 }
 
+/* A thread's part of all chunks. */
+static void sweep_thread(backward b, const float *w, char *scratch)
+{
+  int    threads = omp_get_num_threads(), thread = omp_get_thread_num();
+  team   of = team_of(weight_copies(weights_bytes(&b), threads), threads, thread);
+  char  *weights = scratch + sums_bytes(&b) + (size_t)of.copy * weights_bytes(&b);
+  char  *slice = scratch + common_bytes(&b, threads) + (size_t)thread * slice_bytes(&b.p);
+  float *forward = (float *)weights, *back = (float *)(weights + weight_bytes(&b.forward));
+  b.forward.u = forward, b.back.u = back;
+  if (b.results) transform_weights(&b.forward, forward, w, &of);
+  if (b.gradient) transform_weights(&b.back, back, w, &of);
+#pragma omp barrier
+#pragma omp for schedule(static)
+  for (int i = 0; i < b.p.chunks; i++) sweep_chunk(&b, (float *)scratch + (size_t)i * sums_floats(&b.p), slice, i);
+}
+
 void NAME(winograd_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *scratch)
 {
   backward   b = backward_of(g);
   ebbk_input dy = ebbk_read(k->dy, k->dys);
-  float     *partials = scratch;
-  char      *weights = (char *)scratch + partials_bytes(&b.p), *slices = (char *)scratch + common_bytes(&b);
-  float     *forward = (float *)weights, *back = (float *)(weights + weight_bytes(&b.forward));
-  b.sums = (double *)(weights + weight_bytes(&b.forward) + weight_bytes(&b.back));
+  b.sums = (double *)((char *)scratch + partials_bytes(&b.p));
   b.p.dy = k->dy, b.p.dys = (size_t)k->dys;
   b.x = source_of(&k->x, g->ci, 0, g->ci), b.dy = source_of(&dy, g->co, 0, g->co);
   b.results = k->y.y != NULL, b.gradient = k->dx.y != NULL, b.mean = k->mean;
-  b.forward.y = k->y, b.forward.b = k->b, b.forward.u = forward;
-  b.back.y = k->dx, b.back.u = back;
-  if (b.results) transform_weights(&b.forward, forward, k->w);
-  if (b.gradient) transform_weights(&b.back, back, k->w);
-#pragma omp parallel for schedule(static)
-  for (int i = 0; i < b.p.chunks; i++)
-    sweep_chunk(&b, partials + (size_t)i * sums_floats(&b.p), slices + (size_t)omp_get_thread_num() * slice_bytes(&b.p), i);
-  finish_all(&b.p, k->dw, partials);
+  b.forward.y = k->y, b.forward.b = k->b;
+  b.back.y = k->dx;
+#pragma omp parallel num_threads(least(b.p.chunks, omp_get_max_threads()))
+  sweep_thread(b, k->w, scratch);
+  finish_all(&b.p, k->dw, scratch);
   if (b.mean) finish_sums(&b, k->sum_dz, k->sum_dzx);
 }

@@ -74,7 +74,7 @@ typedef struct span { int begin, end; } span;
 static span chunk_items(const outer_plan *p, int chunk)
 {
   int items = grid_items(&p->g);
-  return (span){(int)((int64_t)items * chunk / p->chunks), (int)((int64_t)items * (chunk + 1) / p->chunks)};
+  return (span){share(items, p->chunks, chunk), share(items, p->chunks, chunk + 1)};
 }
 
 /* The transformed gradient of a panel. */
@@ -232,9 +232,10 @@ static void finish(const outer_plan *p, float *dw, const float *partials, int t,
   }
 }
 
+/* Channel by channel, so that threads find the sums of their own groups. */
 static void finish_all(const outer_plan *p, float *dw, const float *partials)
 {
 #pragma omp parallel for
   for (int i = 0; i < p->g.taps * p->ci; i++)
-    for (int v = 0; v < p->vectors; v++) finish(p, dw, partials, i / p->ci, i % p->ci, v);
+    for (int v = 0; v < p->vectors; v++) finish(p, dw, partials, i % p->g.taps, i / p->g.taps, v);
 }

@@ -111,6 +111,12 @@ INLINE grid grid_of(const ebbk_conv *c, bool gradient)
   return g;
 }
 
+/* Where part i of `count` begins. */
+INLINE int share(int whole, int count, int i)
+{
+  return (int)((int64_t)whole * i / count);
+}
+
 INLINE int grid_items(const grid *g)
 {
   return parts(g->strips, g->group) * parts(g->out[0], g->depths);

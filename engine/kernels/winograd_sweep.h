@@ -13,6 +13,7 @@ enum {
   ROWS_ONE = ROWS / 3,
   ROWS_NARROW = 2 * ROWS,                  /* with one vector                                          */
   BLOCK = 24,                              /* tiles whose products are in L2 together                  */
+  COPIES_BYTES = 16 << 20,                 /* of all copies of transformed weights, unless one is larger */
 };
 
 /* A convolution, or its data gradient, over a grid. */
@@ -45,28 +46,31 @@ static size_t weight_bytes(const sweep *k)
   return aligned(sizeof(float) * POINTS * ((size_t)before * weight_point(k, WIDE * VL) + weight_point(k, last * VL)));
 }
 
-static void transform_kernel(float *u, size_t u_point, vec w[3][3])
+INLINE void transform_kernel(float *u, size_t u_point, vec w[3][3])
 {
   vec rows[PATCH][3], y[PATCH];
+  UNROLL
   for (int j = 0; j < 3; j++) weight_line(&rows[0][j], 3, &w[0][j], 3);
+  UNROLL
   for (int i = 0; i < PATCH; i++) {
     weight_line(y, 1, rows[i], 1);
+    UNROLL
     for (int j = 0; j < PATCH; j++, u += u_point) store(u, y[j]);
   }
 }
 
-/* The 3x3 kernels from `count` input channels, i and behind, to the n output channels from o on; lanes beyond are zeros. */
-typedef vec kernels[VL][3][3];
-
-static void load_kernels(kernels to, const sweep *k, const float *w, int tap, int i, int count, int o, int n)
+/* The 3x3 kernel from an input channel to n neighbours among the output channels, the first of them at `from`; lanes beyond are
+ * zeros. */
+INLINE void load_kernel(vec to[3][3], const float *from, size_t tap, int n)
 {
-  size_t       size = (size_t)k->ci * (size_t)k->co;
-  const float *from = w + (size_t)tap * 9 * size + (size_t)i * (size_t)k->co + (size_t)o;
-  for (int c = 0; c < count; c++)
-    for (int j = 0; j < 9; j++) to[c][j / 3][j % 3] = load_tail(from + (size_t)j * size + (size_t)c * (size_t)k->co, n);
+  UNROLL
+  for (int j = 0; j < 9; j++, from += tap) to[j / 3][j % 3] = n == VL ? load(from) : load_tail(from, n);
 }
 
-/* Taps in reverse, and channels exchanged: input channels are what is contiguous. */
+/* Those from `count` input channels, i and behind, to the n output channels from o on, for the data gradient: taps in reverse, and
+ * input channels are what is contiguous. */
+typedef vec kernels[VL][3][3];
+
 static void load_flipped(kernels to, const sweep *k, const float *w, int tap, int i, int count, int o, int n)
 {
   size_t       size = (size_t)k->ci * (size_t)k->co;
@@ -80,29 +84,49 @@ static void load_flipped(kernels to, const sweep *k, const float *w, int tap, in
   }
 }
 
-/* From all input channels to one vector of output channels. */
-static void transform_vector(const sweep *k, float *u, size_t u_point, int lanes, const float *w, int tap, int o)
+/* From VL input channels, i and behind, to vector v of output channels. */
+static void transform_kernels(const sweep *k, float *u, const float *w, int tap, int i, int v)
 {
-  kernels some;
-  int     n = least(VL, k->co - o);
-  for (int i = 0; i < k->ci; i += VL) {
-    int count = least(VL, k->ci - i);
-    if (k->flip) load_flipped(some, k, w, tap, i, count, o, n);
-    else load_kernels(some, k, w, tap, i, count, o, n);
-    for (int c = 0; c < count; c++, u += lanes) transform_kernel(u, u_point, some[c]);
+  int    count = least(VL, k->ci - i), n = least(VL, k->co - v * VL);
+  int    panel = v / WIDE * WIDE, lanes = least(WIDE, k->vectors - panel) * VL;
+  size_t point = weight_point(k, lanes), size = (size_t)k->ci * (size_t)k->co;
+  u += (size_t)(panel / WIDE) * POINTS * weight_point(k, WIDE * VL);
+  u += (size_t)(tap * k->ci + i) * (size_t)lanes + (size_t)((v - panel) * VL);
+  if (k->flip) {
+    kernels some;
+    load_flipped(some, k, w, tap, i, count, v * VL, n);
+    for (int c = 0; c < count; c++, u += lanes) transform_kernel(u, point, some[c]);
+    return;
+  }
+  w += (size_t)tap * 9 * size + (size_t)i * (size_t)k->co + (size_t)(v * VL);
+  for (int c = 0; c < count; c++, u += lanes, w += k->co) {
+    vec kernel[3][3];
+    load_kernel(kernel, w, size, n);
+    transform_kernel(u, point, kernel);
   }
 }
 
-static void transform_weights(const sweep *k, float *u, const float *w)
+/* Each thread has its own copy of the weights, or where that would be too much memory, a team of neighbours: lines that one core
+ * writes again after another one read them are slow to write, at 2 GB/s where they share no cache. */
+typedef struct team { int copy, member, members; } team;
+
+static int weight_copies(size_t bytes, int threads)
 {
-#pragma omp parallel for collapse(2) if (weight_bytes(k) > 262144)
-  for (int t = 0; t < k->g.taps; t++)
-    for (int v = 0; v < k->vectors; v++) {
-      int    panel = v / WIDE * WIDE, lanes = least(WIDE, k->vectors - panel) * VL;
-      float *to = u + (size_t)(panel / WIDE) * POINTS * weight_point(k, WIDE * VL) +
-                  (size_t)t * (size_t)k->ci * (size_t)lanes + (size_t)((v - panel) * VL);
-      transform_vector(k, to, weight_point(k, lanes), lanes, w, t, v * VL);
-    }
+  return most(1, least(threads, (int)(COPIES_BYTES / bytes)));
+}
+
+static team team_of(int copies, int threads, int thread)
+{
+  int copy = share(copies, threads, thread), first = parts(copy * threads, copies);
+  return (team){copy, thread - first, parts((copy + 1) * threads, copies) - first};
+}
+
+/* A member's part. All are needed before the first product. */
+static void transform_weights(const sweep *k, float *u, const float *w, const team *of)
+{
+  int blocks = parts(k->ci, VL);
+  for (int b = of->member; b < k->g.taps * blocks; b += of->members)
+    for (int v = 0; v < k->vectors; v++) transform_kernels(k, u, w, b / blocks, b % blocks * VL, v);
 }
 
 /* ---- products of a point ---------------------------------------------------------------------------------------- */
