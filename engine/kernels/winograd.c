@@ -13,19 +13,36 @@ enum {
   SOLID_BYTES = 320 << 10,                 /* with taps in depth, which share it                       */
   ITEMS_WANTED = 8,
   TILES_LEAST = 24,
-  TILES_DEEP = 32,                         /* at least, where weights are larger than L2: each item reads them again */
+  TILES_DEEP = 32,                         /* at least, of flat images whose weights are larger than L2: each item reads all of them */
   DEEP_BYTES = 1 << 20,
   TILES_MOST = 240,
   TAPS_MOST = 7,                           /* in depth                                                 */
+  COPIES_BYTES = 16 << 20,                 /* of all copies of transformed weights, unless one is larger */
 };
 
 static sweep plan_of(const ebbk_conv *c, bool gradient)
 {
   sweep k = sweep_of(c, gradient);
   int   tiles = (int)((k.g.taps > 1 ? SOLID_BYTES : FLAT_BYTES) / (POINTS * sizeof(float) * (size_t)k.ci));
-  int   few = k.g.taps == 1 && weight_bytes(&k) > DEEP_BYTES ? TILES_DEEP : TILES_LEAST;
-  grid_plan(&k.g, most(few, least(TILES_MOST, tiles)), ITEMS_WANTED, k.vectors > 1 ? ROWS : ROWS_NARROW);
+  int   at_least = k.g.taps == 1 && weight_bytes(&k) > DEEP_BYTES ? TILES_DEEP : TILES_LEAST;
+  grid_plan(&k.g, most(at_least, least(TILES_MOST, tiles)), ITEMS_WANTED, k.vectors > 1 ? ROWS : ROWS_NARROW);
   return k;
+}
+
+/* ---- copies of transformed weights ---------------------------------------------------------------------------------- */
+/* Each thread has its own, or where that would be too much memory, a team of neighbours has one: lines that one core writes again
+ * after another one read them are slow to write, at 2.4 GB/s where they share no cache. */
+typedef struct team { int copy, member, members; } team;
+
+static int copies(const sweep *k, int threads)
+{
+  return most(1, least(threads, (int)(COPIES_BYTES / weight_bytes(k))));
+}
+
+static team team_of(const sweep *k, int threads, int thread)
+{
+  int count = copies(k, threads), copy = share(count, threads, thread), first = parts(copy * threads, count);
+  return (team){copy, thread - first, parts((copy + 1) * threads, count) - first};
 }
 
 /* ---- scratch: moments of strips, copies of the weights, then one slice a thread: transformed input, products of a block -- */
@@ -51,7 +68,7 @@ static size_t slice_bytes(const sweep *k)
 
 static size_t common_bytes(const sweep *k, int threads)
 {
-  return moments_bytes(k) + (size_t)weight_copies(weight_bytes(k), threads) * weight_bytes(k);
+  return moments_bytes(k) + (size_t)copies(k, threads) * weight_bytes(k);
 }
 
 size_t NAME(winograd_scratch)(const ebbk_conv *g, ebbk_product what, int threads)
@@ -125,12 +142,12 @@ static void compute_item(const sweep *k, const source *x, int number, char *slic
 /* A thread's part of all items. */
 static void run_thread(sweep k, const source *x, const float *w, char *scratch)
 {
-  int   threads = omp_get_num_threads(), thread = omp_get_thread_num(), items = grid_items(&k.g);
-  team  of = team_of(weight_copies(weight_bytes(&k), threads), threads, thread);
-  char *slice = scratch + common_bytes(&k, threads) + (size_t)thread * slice_bytes(&k);
+  int    threads = omp_get_num_threads(), thread = omp_get_thread_num(), items = grid_items(&k.g);
+  team   of = team_of(&k, threads, thread);
+  char  *slice = scratch + common_bytes(&k, threads) + (size_t)thread * slice_bytes(&k);
   float *u = (float *)(scratch + moments_bytes(&k) + (size_t)of.copy * weight_bytes(&k));
   k.u = u;
-  transform_weights(&k, u, w, &of);
+  transform_weights(&k, u, w, of.member, of.members);
 #pragma omp barrier
 #pragma omp for schedule(static)
   for (int i = 0; i < items; i++) compute_item(&k, x, i, slice);

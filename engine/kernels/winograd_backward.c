@@ -29,8 +29,8 @@ static backward backward_of(const ebbk_conv *g)
   return b;
 }
 
-/* ---- scratch: partial sums, sums of strips, copies of both kinds of weights; then one slice a thread: transformed input; products
- *      of a block, or the transformed gradient of a panel ------------------------------------------------------------- */
+/* ---- scratch: partial sums, sums of strips; then one slice a thread: both kinds of weights; transformed input; products of a
+ *      block, or the transformed gradient of a panel ------------------------------------------------------------------ */
 static size_t input_point(const outer_plan *p)
 {
   return point_floats((size_t)(grid_tiles(&p->g, true) + ROWS) * (size_t)most(p->group, p->co));
@@ -46,10 +46,10 @@ static size_t weights_bytes(const backward *b)
   return weight_bytes(&b->forward) + weight_bytes(&b->back);
 }
 
-static size_t slice_bytes(const outer_plan *p)
+static size_t slice_bytes(const backward *b)
 {
-  size_t gradient = gradient_bytes(p), products = product_bytes();
-  return input_bytes(p) + (gradient > products ? gradient : products);
+  size_t gradient = gradient_bytes(&b->p), products = product_bytes();
+  return weights_bytes(b) + input_bytes(&b->p) + (gradient > products ? gradient : products);
 }
 
 /* Of one of the two sums. */
@@ -68,20 +68,15 @@ static size_t strip_sums_bytes(const outer_plan *p)
   return aligned(sizeof(double) * grid_strips(&p->g) * strip_doubles(p));
 }
 
-static size_t sums_bytes(const backward *b)
+static size_t common_bytes(const backward *b)
 {
   return partials_bytes(&b->p) + strip_sums_bytes(&b->p);
-}
-
-static size_t common_bytes(const backward *b, int threads)
-{
-  return sums_bytes(b) + (size_t)weight_copies(weights_bytes(b), threads) * weights_bytes(b);
 }
 
 size_t NAME(winograd_backward_scratch)(const ebbk_conv *g, int threads)
 {
   backward b = backward_of(g);
-  return common_bytes(&b, threads) + (size_t)threads * slice_bytes(&b.p);
+  return common_bytes(&b) + (size_t)threads * slice_bytes(&b);
 }
 
 bool NAME(winograd_sweeps)(const ebbk_conv *g)
@@ -90,7 +85,7 @@ bool NAME(winograd_sweeps)(const ebbk_conv *g)
   for (int i = 0; i < 3; i++)
     if (2 * g->pad[i] != g->kernel[i] - 1) return false;
   backward b = backward_of(g);
-  return weights_bytes(&b) + sizeof(float) * sums_floats(&b.p) + slice_bytes(&b.p) <= SWEEP_BYTES;
+  return sizeof(float) * sums_floats(&b.p) + slice_bytes(&b) <= SWEEP_BYTES;
 }
 
 /* ---- sums of a norm ------------------------------------------------------------------------------------------------- */
@@ -160,20 +155,17 @@ static void sweep_chunk(const backward *b, float *partial, char *slice, int chun
   }
 }
 
-/* A thread's part of all chunks. */
+/* A thread's part of all chunks, with weights of its own. */
 static void sweep_thread(backward b, const float *w, char *scratch)
 {
-  int    threads = omp_get_num_threads(), thread = omp_get_thread_num();
-  team   of = team_of(weight_copies(weights_bytes(&b), threads), threads, thread);
-  char  *weights = scratch + sums_bytes(&b) + (size_t)of.copy * weights_bytes(&b);
-  char  *slice = scratch + common_bytes(&b, threads) + (size_t)thread * slice_bytes(&b.p);
-  float *forward = (float *)weights, *back = (float *)(weights + weight_bytes(&b.forward));
+  char  *slice = scratch + common_bytes(&b) + (size_t)omp_get_thread_num() * slice_bytes(&b);
+  float *forward = (float *)slice, *back = (float *)(slice + weight_bytes(&b.forward));
   b.forward.u = forward, b.back.u = back;
-  if (b.results) transform_weights(&b.forward, forward, w, &of);
-  if (b.gradient) transform_weights(&b.back, back, w, &of);
-#pragma omp barrier
+  if (b.results) transform_weights(&b.forward, forward, w, 0, 1);
+  if (b.gradient) transform_weights(&b.back, back, w, 0, 1);
 #pragma omp for schedule(static)
-  for (int i = 0; i < b.p.chunks; i++) sweep_chunk(&b, (float *)scratch + (size_t)i * sums_floats(&b.p), slice, i);
+  for (int i = 0; i < b.p.chunks; i++)
+    sweep_chunk(&b, (float *)scratch + (size_t)i * sums_floats(&b.p), slice + weights_bytes(&b), i);
 }
 
 void NAME(winograd_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *scratch)

@@ -122,7 +122,8 @@ INLINE int grid_items(const grid *g)
   return parts(g->strips, g->group) * parts(g->out[0], g->depths);
 }
 
-/* A few groups become as many as two or four threads share evenly (1.1 times the speed of 192 channels, 4 images of 16^2). */
+/* A few groups become as many as two or four threads share evenly (weight gradients, 4 images: 96
+ * channels of 24^2 took 0.81 instead of 0.65 ms). */
 INLINE int even_groups(int groups, int runs)
 {
   return runs == 1 && groups > 2 && groups <= 8 ? (groups + 1) / 4 * 4 : groups;

@@ -13,7 +13,6 @@ enum {
   ROWS_ONE = ROWS / 3,
   ROWS_NARROW = 2 * ROWS,                  /* with one vector                                          */
   BLOCK = 24,                              /* tiles whose products are in L2 together                  */
-  COPIES_BYTES = 16 << 20,                 /* of all copies of transformed weights, unless one is larger */
 };
 
 /* A convolution, or its data gradient, over a grid. */
@@ -106,26 +105,11 @@ static void transform_kernels(const sweep *k, float *u, const float *w, int tap,
   }
 }
 
-/* Each thread has its own copy of the weights, or where that would be too much memory, a team of neighbours: lines that one core
- * writes again after another one read them are slow to write, at 2 GB/s where they share no cache. */
-typedef struct team { int copy, member, members; } team;
-
-static int weight_copies(size_t bytes, int threads)
-{
-  return most(1, least(threads, (int)(COPIES_BYTES / bytes)));
-}
-
-static team team_of(int copies, int threads, int thread)
-{
-  int copy = share(copies, threads, thread), first = parts(copy * threads, copies);
-  return (team){copy, thread - first, parts((copy + 1) * threads, copies) - first};
-}
-
-/* A member's part. All are needed before the first product. */
-static void transform_weights(const sweep *k, float *u, const float *w, const team *of)
+/* One of `members` shares of it. */
+static void transform_weights(const sweep *k, float *u, const float *w, int member, int members)
 {
   int blocks = parts(k->ci, VL);
-  for (int b = of->member; b < k->g.taps * blocks; b += of->members)
+  for (int b = member; b < k->g.taps * blocks; b += members)
     for (int v = 0; v < k->vectors; v++) transform_kernels(k, u, w, b / blocks, b % blocks * VL, v);
 }
 

@@ -205,13 +205,18 @@ static const char *conv_text(const ebbk_conv *g)
 static char *scratch_base;
 static size_t scratch_bytes;
 
+/* NaN: nothing may rely on zeros, or on what an earlier call left. */
+static void *scratch_anew(void)
+{
+  return memset(scratch_base, 0xff, scratch_bytes);
+}
+
 static void *scratch_new(const ebbk_table *k, const ebbk_conv *g, int threads)
 {
   scratch_bytes = k->conv_scratch(g, threads);
   ck_assert_int_eq(posix_memalign((void **)&scratch_base, 64, scratch_bytes + 64), 0);
-  memset(scratch_base, 0xff, scratch_bytes); /* NaN: nothing may rely on zeros */
   memset(scratch_base + scratch_bytes, 0x5a, 64);
-  return scratch_base;
+  return scratch_anew();
 }
 
 static void scratch_free(const char *what)
@@ -247,20 +252,20 @@ static void compare_conv(const ebbk_table *k, const ebbk_conv *g)
 {
   operands o = operands_new(g);
   const char *what = conv_text(g);
-  void *scratch = scratch_new(k, g, 3);
+  scratch_new(k, g, 3);
   const float *b = between(0, 1) ? o.b.p : NULL;
   matrix y = matrix_new(o.y.rows, o.y.c, o.y.stride - o.y.c), y0 = matrix_copy(&y);
   matrix dx = matrix_new(o.x.rows, o.x.c, o.x.stride - o.x.c), dx0 = matrix_copy(&dx);
   matrix dw = matrix_random(o.w.rows, o.w.c, 0), dw0 = matrix_copy(&dw);
 
   REFERENCE->conv_forward(OVER(y0), READ(o.x), o.w.p, b, g, NULL);
-  EXPECT_SAME_BITS(y, what, k->conv_forward(OVER(y), READ(o.x), o.w.p, b, g, scratch));
+  EXPECT_SAME_BITS(y, what, k->conv_forward(OVER(y), READ(o.x), o.w.p, b, g, scratch_anew()));
   expect_near(&y, &y0, 1e-5, what);
   REFERENCE->conv_grad_data(OVER(dx0), o.y.p, o.y.stride, o.w.p, g, NULL);
-  EXPECT_SAME_BITS(dx, what, k->conv_grad_data(OVER(dx), o.y.p, o.y.stride, o.w.p, g, scratch));
+  EXPECT_SAME_BITS(dx, what, k->conv_grad_data(OVER(dx), o.y.p, o.y.stride, o.w.p, g, scratch_anew()));
   expect_near(&dx, &dx0, 1e-5, what);
   REFERENCE->conv_grad_weight(dw0.p, READ(o.x), o.y.p, o.y.stride, g, NULL);
-  EXPECT_SAME_BITS(dw, what, k->conv_grad_weight(dw.p, READ(o.x), o.y.p, o.y.stride, g, scratch));
+  EXPECT_SAME_BITS(dw, what, k->conv_grad_weight(dw.p, READ(o.x), o.y.p, o.y.stride, g, scratch_anew()));
   expect_near(&dw, &dw0, 1e-5, what);
   scratch_free(what);
   operands_free(&o);
@@ -287,7 +292,9 @@ START_TEST(conv_shapes)
       conv(4, 0, 1, 1, 10, 10, 3, 1, 1),   conv(1, 1, 1, 1, 1, 1, 1, 1, 0),      conv(1, 0, 40, 30, 16, 16, 7, 2, 3),
       conv(1, 0, 7, 7, 6, 6, 1, 3, 0),     conv(1, 0, 5, 5, 6, 6, 2, 3, 0),      conv(1, 0, 24, 25, 16, 3, 3, 1, 0),
       conv(1, 0, 3, 3, 16, 16, 3, 1, 0),   conv(1, 0, 9, 8, 17, 32, 3, 1, 2),    conv(1, 0, 60, 70, 100, 20, 5, 1, 2),
-      conv(70, 3, 4, 8, 8, 8, 3, 1, 1), /* several samples in a chunk of the weight gradient */
+      conv(70, 3, 4, 8, 8, 8, 3, 1, 1),    /* several samples in a chunk of the weight gradient         */
+      conv(2, 0, 20, 16, 224, 224, 3, 1, 1), /* two copies of Winograd's weights for three threads      */
+      conv(2, 0, 20, 16, 300, 300, 3, 1, 1), /* one                                                     */
   };
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) compare_conv(tables[_i], &shapes[i]);
 }
