@@ -11,10 +11,8 @@
 enum {
   FLAT_BYTES = 112 << 10,                  /* of an item's transformed input: in L2 beside all else    */
   SOLID_BYTES = 320 << 10,                 /* with taps in depth, which share it                       */
-  ITEMS_WANTED = 8,
+  ITEMS_WANTED = 12,
   TILES_LEAST = 24,
-  TILES_DEEP = 32,                         /* at least, of flat images whose weights are larger than L2: each item reads all of them */
-  DEEP_BYTES = 1 << 20,
   TILES_MOST = 240,
   TAPS_MOST = 7,                           /* in depth                                                 */
   COPIES_BYTES = 16 << 20,                 /* of all copies of transformed weights, unless one is larger */
@@ -24,8 +22,7 @@ static sweep plan_of(const ebbk_conv *c, bool gradient)
 {
   sweep k = sweep_of(c, gradient);
   int   tiles = (int)((k.g.taps > 1 ? SOLID_BYTES : FLAT_BYTES) / (POINTS * sizeof(float) * (size_t)k.ci));
-  int   at_least = k.g.taps == 1 && weight_bytes(&k) > DEEP_BYTES ? TILES_DEEP : TILES_LEAST;
-  grid_plan(&k.g, most(at_least, least(TILES_MOST, tiles)), ITEMS_WANTED, k.vectors > 1 ? ROWS : ROWS_NARROW);
+  grid_plan(&k.g, most(TILES_LEAST, least(TILES_MOST, tiles)), ITEMS_WANTED, k.vectors > 1 ? ROWS : ROWS_NARROW);
   return k;
 }
 

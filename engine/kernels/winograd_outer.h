@@ -18,7 +18,7 @@ enum {
   GROUP = 32,                           /* input channels in a group, about                      */
   PARTIAL_BYTES = 3 << 19,              /* of all chunks, unless one is larger                   */
   CHUNKS_MOST = 32,
-  UNITS_WANTED = 4,                     /* more would be more sums to write and read: 6 took 1.4 times as long at 128 channels, 12^3 */
+  UNITS_WANTED = 4,                     /* more would be more sums to write and read: 6 took 1.3 times as long at 128 channels, 12^3 */
   NARROW_BYTES = 112 << 10,             /* of an item's transformed input, with one group: room for a sweep */
   OUTER_BYTES = 256 << 10,              /* with several                                          */
   OUTER_LEAST = 32,                     /* tiles of an item                                      */

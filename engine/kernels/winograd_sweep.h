@@ -176,11 +176,11 @@ PRODUCT(narrow_rows, ROWS_NARROW, 1)
 PRODUCT(narrow_half, ROWS, 1)
 PRODUCT(narrow_one, ROWS_ONE, 1)
 
-/* A product of at most as many tiles as there are left, or a third of ROWS; how many it was. Of 4/3 ROWS two equal parts are faster. */
+/* A product of at most as many tiles as there are left, or a third of ROWS; how many it was. */
 static int multiply_some(const factors *f, int vectors, int left)
 {
   if (vectors == WIDE) {
-    if (left > ROWS_TWO && left != 2 * ROWS_TWO) return wide_rows(f), ROWS;
+    if (left > ROWS_TWO) return wide_rows(f), ROWS;
     if (left > ROWS_ONE) return wide_two(f), ROWS_TWO;
     return wide_one(f), ROWS_ONE;
   }
