@@ -69,7 +69,7 @@ static int print_human(const ebb_plan *p, const ebb_model *m)
   print_line("optimizer", p->optimizer, "what the optimiser keeps of each weight");
   print_line("state", p->state, "running statistics, and what norms save for the way back");
   print_line("stream", p->stream, "the state that flows through reversible layers");
-  print_line("kept", p->kept, "inputs that no inverse gives back");
+  print_line("kept", p->kept, "inputs that no inverse gives back, and insides that are not replayed");
   print_line("scratch", p->scratch, "gradients of activations, and one block's inside");
   print_line("batches", p->batches, "input: two batches that take turns, and the readers' own");
   print_line("peak", p->peak, "all together, to the byte");

@@ -1,6 +1,7 @@
 /* chain.c -- reversible layers one after the other, in place on one stream.
- * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE; under CHECKPOINT a copy of the input of
- * each layer that is recomputed; under STORE what the layers keep themselves, and a copy for those that look at x.
+ * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares;
+ * under CHECKPOINT a copy of the input of each layer that is recomputed; under STORE what the layers keep themselves, and a copy
+ * for those that look at x.
  * It asks a layer only for its inverse. Must not know: which layers there are. */
 #include "compose/chain.h"
 
@@ -61,8 +62,13 @@ static const ebb_layer *child(const ebb_layer *layer, int i)
 /* Does layer l's backward need the chain to keep its input? */
 static bool wants_input(const ebb_layer *l, const ebb_run *r)
 {
-  bool recomputed = l->ops->child && !l->ops->transparent && r->keep == EBB_KEEP_INPUTS;
-  return recomputed || !l->ops->ignores_x;
+  return (ebb_replays(l) && r->keep == EBB_KEEP_INPUTS) || !l->ops->ignores_x;
+}
+
+static ebb_keep keep_of(const ebb_layer *l, const ebb_run *r)
+{
+  bool spared = r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE && r->spared && r->spared[l->id];
+  return spared ? EBB_KEEP_INSIDE : ebb_keep_inside(l, r->keep);
 }
 
 static ebb_view kept_copy(ebb_run *r, ebb_view x)
@@ -91,7 +97,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
     bool             keeps = ebb_keeps(r);
     watch(r, l, now, false);
     if (keeps && wants_input(l, r)) input = kept_copy(r, now);
-    r->keep = ebb_keep_inside(l, outer);
+    r->keep = keep_of(l, r);
     ebb_forward_layer(l, r, now, next);
     r->keep = outer;
     if (keeps) ebb_kept_push(r, input, mark);
@@ -118,7 +124,7 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   }
 }
 
-/* ---- backwards through the chain, nothing kept ------------------------------------------------------------------- */
+/* ---- backwards through the chain, inputs reconstructed ------------------------------------------------------------------- */
 static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
 {
   const ebb_chain *s = (const ebb_chain *)layer;
@@ -131,9 +137,12 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
 static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
 {
   const ebb_chain *s = (const ebb_chain *)layer;
+  ebb_keep         outer = r->keep;
   for (int i = s->count - 1; i >= 0; i--) {
     const ebb_layer *l = s->layers[i];
+    r->keep = keep_of(l, r);
     ebb_reverse_layer(l, r, y, dy);
+    r->keep = outer;
     y = ebb_view_retyped(y, ebb_shape_before(l, y.s));
     dy = ebb_view_retyped(dy, ebb_shape_real(y.s));
     watch(r, l, y, true);

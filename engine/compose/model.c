@@ -25,7 +25,7 @@ ebb_status ebb_model_end(ebb_model *m, const ebb_builder *b, ebb_layer *root)
   ebb_shape x = m->in;
   for (int i = 0; root->ops->child(root, i); i++) {
     const ebb_layer *l = root->ops->child(root, i);
-    ebb_shape        y = ebb_layer_shape(l, x);
+    ebb_shape        y = ebb_shape_read(l, x);
     if (y.rank == 0)
       return ebb_fail(EBB_CONFIG,
                       "model %s: layer %s (%s) does not fit its input %s\nhint: check data.shape and the model's widths "

@@ -1,6 +1,8 @@
 /* plan.c -- see plan.h. */
 #include "compose/plan.h"
 
+#include <string.h>
+
 /* Room on the stack of kept views: a layer pushes two at most (coupling), and its sequence one for it. */
 static size_t most_kept(const ebb_model *m)
 {
@@ -43,18 +45,58 @@ static void plan_model_region(ebb_plan *p, const ebb_model *m, ebb_plan_options 
   p->gradients = o.training ? p->weights : 0;
   p->optimizer = o.training ? ebb_align(o.optimizer) : 0;
   p->state = ebb_align(m->states * sizeof(ebb_real)) + p->saved + ebb_align(layers * sizeof(size_t)) +
-             ebb_align(p->kept_views * sizeof(ebb_kept));
+             ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept));
+}
+
+/* ---- blocks that are spared their replay ---------------------------------------------------------------------- */
+/* Reversible blocks in the order of the way forward: those in the root and in reversible layers that see to themselves. */
+typedef struct blocks { const ebb_layer **at; int count; } blocks;
+
+static void collect(blocks *b, const ebb_layer *l)
+{
+  for (int i = 0; l->ops->child(l, i); i++) {
+    const ebb_layer *inner = l->ops->child(l, i);
+    if (ebb_replays(inner)) b->at[b->count++] = inner;
+    else if (inner->ops->transparent) collect(b, inner);
+  }
+}
+
+/* The arena after a rehearsal in which the last `spared` blocks keep their inside. */
+static ebb_arena rehearsed(ebb_plan *p, const ebb_model *m, ebb_plan_options o, const blocks *b, int spared, ebb_kept *kept)
+{
+  ebb_arena dry;
+  ebb_arena_create_dry(&dry, "plan");
+  for (int i = 0; i < b->count; i++) p->spared[b->at[i]->id] = i >= b->count - spared;
+  for (int i = 0; i < m->layers; i++) p->tally[i] = (ebb_tally){0};
+  ebb_run r = {.arena = &dry, .policy = o.policy, .spared = p->spared, .dry = true, .tally = p->tally, .kept = kept,
+               .kept_size = most_kept(m)};
+  rehearse(m, &r, p->x, o);
+  return dry;
+}
+
+/* What a late block keeps is gone before the early ones are replayed. As many of the last are spared as the peak without any
+ * spared allows: the least memory, and among plans that take no more the fastest. */
+static ebb_arena spare(ebb_plan *p, const ebb_model *m, ebb_plan_options o, ebb_pool *pool)
+{
+  ebb_kept *kept = ebb_pool_take(pool, most_kept(m) * sizeof *kept);
+  blocks    b = {.at = ebb_pool_take(pool, (size_t)m->layers * sizeof *b.at)};
+  if (o.policy == EBB_REVERSE && o.training) collect(&b, m->root);
+  int    fits = 0, too_many = b.count + 1;
+  size_t room = rehearsed(p, m, o, &b, 0, kept).peak;
+  while (too_many - fits > 1) {
+    int middle = (fits + too_many) / 2;
+    if (rehearsed(p, m, o, &b, middle, kept).peak <= room) fits = middle;
+    else too_many = middle;
+  }
+  return rehearsed(p, m, o, &b, fits, kept);
 }
 
 void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool)
 {
-  ebb_arena dry;
   *p = (ebb_plan){.x = x, .policy = o.policy, .training = o.training, .batches = o.batches};
   p->tally = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->tally);
-  ebb_arena_create_dry(&dry, "plan");
-  ebb_run r = {.arena = &dry, .policy = o.policy, .dry = true, .tally = p->tally, .kept_size = most_kept(m)};
-  r.kept = ebb_pool_take(pool, r.kept_size * sizeof *r.kept);
-  rehearse(m, &r, x, o);
+  p->spared = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->spared);
+  ebb_arena dry = spare(p, m, o, pool);
   p->stream = dry.at_peak[EBB_USE_STREAM];
   p->kept = dry.at_peak[EBB_USE_KEPT];
   p->scratch = dry.at_peak[EBB_USE_SCRATCH];
@@ -101,6 +143,8 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
   w->grads = from_model(w, p->gradients);
   w->optimizer = from_model(w, p->optimizer);
   w->state = from_model(w, m->states * sizeof(ebb_real));
+  bool *spared = from_model(w, (size_t)m->layers * sizeof(bool));
+  memcpy(spared, p->spared, (size_t)m->layers * sizeof(bool));
   w->run = (ebb_run){.arena = &w->arena,
                      .weights = w->weights,
                      .grads = w->grads,
@@ -109,7 +153,8 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
                      .saved_at = from_model(w, (size_t)m->layers * sizeof(size_t)),
                      .kept = from_model(w, p->kept_views * sizeof(ebb_kept)),
                      .kept_size = p->kept_views,
-                     .policy = p->policy};
+                     .policy = p->policy,
+                     .spared = spared};
   lay_out_saved(&w->run, m, p);
   return EBB_OK;
 }

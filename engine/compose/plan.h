@@ -2,7 +2,10 @@
  * Owns: the plan and the regions made by it. Must not know: datasets, optimisers and losses (whose bytes it is told).
  *
  * The plan is the run itself on a dry arena: the same code takes and gives back the same bytes, and computes
- * nothing. What is planned is therefore what is used, to the byte. */
+ * nothing. What is planned is therefore what is used, to the byte.
+ *
+ * Under REVERSE the peak is the least there is, all blocks replayed; the last blocks are spared that as far as it costs no
+ * byte more. */
 #pragma once
 #include "compose/model.h"
 
@@ -27,6 +30,7 @@ typedef struct ebb_plan {
   size_t batches;
   size_t peak;                                 /* the sum of all                                    */
   ebb_tally *tally;                            /* (layers), in the pool                             */
+  bool      *spared;                           /* (layers), in the pool: blocks that keep what is inside them */
   size_t saved;                                /* part of `state`                                   */
   size_t kept_views;                           /* number of them                                    */
 } ebb_plan;

@@ -9,7 +9,7 @@
  *           inside the layers does.
  *   ALL     (STORE, and inside a block that is being replayed) everything backward needs stays.
  * Way back: the gradient of a layer's input is written over that input, which nobody needs any more, unless a
- * reversible layer in front must still turn it back into its own input. */
+ * reversible layer in front must still turn it back into its own input, or it is a stream read in place. */
 #include "compose/sequence.h"
 
 #include "compose/catalogue.h"
@@ -77,7 +77,7 @@ ebb_layer *ebb_sequence_close(ebb_sequence *s)
 static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 {
   const ebb_sequence *s = (const ebb_sequence *)layer;
-  for (int i = 0; i < s->count && x.rank; i++) x = ebb_layer_shape(s->layers[i], x);
+  for (int i = 0; i < s->count && x.rank; i++) x = i ? ebb_shape_read(s->layers[i], x) : ebb_layer_shape(s->layers[0], x);
   return x;
 }
 
@@ -129,15 +129,13 @@ static void copy(const ebb_run *r, ebb_view y, ebb_view x)
 }
 
 /* ---- where the last layer's result goes ------------------------------------------------------------------------ */
-/* Into y, or onto the stream z, which shows in y's shape; or nowhere, if the last layer is called on the way back only. */
-typedef struct sink { ebb_view y; bool update, later; ebb_sign sign; } sink;
+/* Into y, or onto the stream z, which shows in y's shape. */
+typedef struct sink { ebb_view y; bool update; ebb_sign sign; } sink;
 
 /* Layer i, whose result goes to y, or, of the last, where the sequence's does. */
 static void call(const ebb_sequence *s, int i, ebb_run *r, ebb_view x, ebb_view y, const sink *to)
 {
-  bool last = i + 1 == s->count;
-  if (last && to->later) return;
-  if (last && to->update) ebb_update_layer(s->layers[i], r, x, to->y, to->sign);
+  if (i + 1 == s->count && to->update) ebb_update_layer(s->layers[i], r, x, to->y, to->sign);
   else ebb_forward_layer(s->layers[i], r, x, y);
 }
 
@@ -300,7 +298,7 @@ static gradient back_reversible(const ebb_layer *l, ebb_run *r, ebb_view x, grad
   return g;
 }
 
-/* z: of the last layer, if that is undone as well, or NULL */
+/* z: what the last layer's result is taken back from, or NULL */
 static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_view x, const ebb_view *z, gradient g, ebb_view dx,
                                   bool keep_x)
 {
@@ -319,17 +317,18 @@ static gradient back_irreversible(const ebb_sequence *s, ebb_run *r, int i, ebb_
   return to;
 }
 
-static void back(const ebb_sequence *s, ebb_run *r, const ebb_view *z, ebb_view dy, ebb_view dx)
+/* x may lie elsewhere than it did on the way forward. */
+static void back(const ebb_sequence *s, ebb_run *r, ebb_view x, const ebb_view *z, ebb_view dy, ebb_view dx)
 {
   ebb_keep outer = r->keep;
   gradient g = {.v = dy};
   for (int i = s->count - 1; i >= 0; i--) {
     const ebb_layer *l = s->layers[i];
     ebb_kept         kept = ebb_kept_pop(r);
-    bool             keep_x = needed_for_reversal(s, r, i);
+    bool             keep_x = needed_for_reversal(s, r, i) || (kept.view.s.stream && ebb_from_stream(l));
     r->keep = ebb_keep_inside(l, outer);
     if (ebb_reversible(l)) g = back_reversible(l, r, kept.view, g);
-    else g = back_irreversible(s, r, i, kept.view, z, g, dx, keep_x);
+    else g = back_irreversible(s, r, i, i ? kept.view : x, z, g, dx, keep_x);
     r->keep = outer;
     ebb_arena_low_release(r->arena, kept.mark);
   }
@@ -338,21 +337,22 @@ static void back(const ebb_sequence *s, ebb_run *r, const ebb_view *z, ebb_view 
 
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
 {
-  (void)scratch, (void)x;
-  back((const ebb_sequence *)layer, r, NULL, dy, dx);
+  (void)scratch;
+  back((const ebb_sequence *)layer, r, x, NULL, dy, dx);
 }
 
 static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch)
 {
   (void)scratch;
   const ebb_sequence *s = (const ebb_sequence *)layer;
-  if (ebb_reversible(s->layers[s->count - 1])) {
+  bool                last_reversible = ebb_reversible(s->layers[s->count - 1]);
+  ebb_keep            outer = r->keep;
+  if (last_reversible) {
+    r->keep = EBB_KEEP_NONE;
     ebb_update_by_forward(layer, r, x, z, EBB_MINUS);
-    back(s, r, NULL, dy, dx);
-    return;
+    r->keep = outer;
   }
-  run(s, r, x, (sink){.y = z, .later = true});
-  back(s, r, &z, dy, dx);
+  back(s, r, x, last_reversible ? NULL : &z, dy, dx);
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)

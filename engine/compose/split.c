@@ -31,18 +31,18 @@ static void copy(const ebb_run *r, ebb_view y, ebb_view x)
   if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
 }
 
-/* The inner stream stays where L keeps something behind it; backward then needs its memory only. */
+/* Under STORE and CHECKPOINT the inner stream stays, below what L keeps: backward needs its memory. */
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
 {
   (void)x, (void)scratch;
   const split *l = (const split *)layer;
+  bool         keeps = ebb_keeps(r);
   ebb_mark     mark = ebb_arena_low_mark(r->arena);
-  ebb_view     two = part(l, y), inner = ebb_kept_view(r, two.s);
+  ebb_view     two = part(l, y), inner = keeps ? ebb_kept_view(r, two.s) : ebb_scratch_view(r, two.s);
   copy(r, inner, two);
   ebb_forward_layer(l->inner, r, inner, inner);
   copy(r, two, inner);
-  if (ebb_keeps(r)) ebb_kept_push(r, inner, mark);
-  else ebb_arena_low_release(r->arena, mark);
+  if (keeps) ebb_kept_push(r, inner, mark);
 }
 
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
@@ -61,26 +61,22 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
 static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
 {
   const split *l = (const split *)layer;
-  ebb_mark     mark = ebb_arena_low_mark(r->arena);
-  ebb_view     two = part(l, y), inner = ebb_kept_view(r, two.s);
+  ebb_view     two = part(l, y), inner = ebb_scratch_view(r, two.s);
   copy(r, inner, two);
   ebb_inverse_layer(l->inner, r, inner);
   copy(r, two, inner);
-  ebb_arena_low_release(r->arena, mark);
 }
 
 static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
 {
   const split *l = (const split *)layer;
-  ebb_mark     mark = ebb_arena_low_mark(r->arena);
   ebb_view     two = part(l, y), dtwo = part(l, dy);
-  ebb_view     inner = ebb_kept_view(r, two.s), dinner = ebb_scratch_view(r, dtwo.s);
+  ebb_view     inner = ebb_scratch_view(r, two.s), dinner = ebb_scratch_view(r, dtwo.s);
   copy(r, inner, two);
   copy(r, dinner, dtwo);
   ebb_reverse_layer(l->inner, r, inner, dinner);
   copy(r, two, inner);
   copy(r, dtwo, dinner);
-  ebb_arena_low_release(r->arena, mark);
 }
 
 static const ebb_layer *child(const ebb_layer *layer, int i)

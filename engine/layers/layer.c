@@ -89,6 +89,11 @@ ebb_keep ebb_keep_inside(const ebb_layer *inner, ebb_keep outer)
   return inner->ops->transparent ? outer : EBB_KEEP_NONE;
 }
 
+bool ebb_replays(const ebb_layer *l)
+{
+  return ebb_reversible(l) && l->ops->child && !l->ops->transparent;
+}
+
 /* ---- calling --------------------------------------------------------------------------------------------- */
 static void *take_scratch(const ebb_layer *l, ebb_run *r, size_t (*of)(const ebb_layer *, ebb_shape), ebb_shape x)
 {
@@ -237,7 +242,10 @@ void ebb_undo_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_
     backward_counted(l, r, x, &z, dy, dx);
     return;
   }
+  ebb_keep outer = r->keep;
+  r->keep = EBB_KEEP_NONE;
   ebb_update_layer(l, r, x, z, EBB_MINUS);
+  r->keep = outer;
   ebb_backward_layer(l, r, x, dy, dx);
 }
 

@@ -49,8 +49,8 @@ typedef struct ebb_layer_ops {
    * with in_place allow, and reversible layers expect. */
   void (*backward)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch);
 
-  /* In a replay, z -= q(L(x)) on the stream and backward at once: the bits of update and backward, in fewer passes over memory;
-   * NULL: one after the other. Composites: r->keep is ALL. */
+  /* z -= q(L(x)) on the stream and backward at once: the bits of update and backward, in fewer passes over memory; NULL: one
+   * after the other. Composites find what their forward with EBB_KEEP_ALL has kept. */
   void (*undo)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch);
 
   /* Can x be a view of the stream, taken for the values it stands for, and dx (which does not lie over it then) be added
@@ -147,7 +147,7 @@ ebb_shape ebb_shape_before(const ebb_layer *l, ebb_shape y); /* of a reversible 
 void ebb_forward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view y);
 void ebb_update_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign);
 void ebb_backward_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx);
-void ebb_undo_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx);
+void ebb_undo_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx); /* after its forward */
 void ebb_inverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y);
 void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);
 static inline bool ebb_reversible(const ebb_layer *l) { return l->ops->inverse != NULL; }
@@ -162,6 +162,8 @@ void ebb_update_by_forward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view 
 /* For composites: does what they keep outlive their forward? And what those inside keep, if they keep `outer`. */
 bool     ebb_keeps(const ebb_run *r);
 ebb_keep ebb_keep_inside(const ebb_layer *inner, ebb_keep outer);
+/* A reversible layer that must replay what is inside it, unless it kept that. */
+bool     ebb_replays(const ebb_layer *l);
 
 /* Shape functions that many layers share. */
 ebb_shape ebb_shape_same(const ebb_layer *l, ebb_shape x);          /* y as x, real values only */

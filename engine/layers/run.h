@@ -18,8 +18,9 @@ typedef enum ebb_policy { EBB_REVERSE, EBB_STORE, EBB_CHECKPOINT, EBB_POLICIES }
 extern const char *const ebb_policy_names[EBB_POLICIES];
 
 /* What a composite layer's forward keeps for its backward. INPUTS: the inputs of its layers that cannot be had
- * otherwise, by the run's policy, and nothing inside those layers. */
-typedef enum ebb_keep { EBB_KEEP_NONE, EBB_KEEP_INPUTS, EBB_KEEP_ALL } ebb_keep;
+ * otherwise, by the run's policy, and nothing inside those layers. INSIDE, of a reversible block: what its reverse would
+ * otherwise have to replay; its input is reconstructed all the same. */
+typedef enum ebb_keep { EBB_KEEP_NONE, EBB_KEEP_INPUTS, EBB_KEEP_INSIDE, EBB_KEEP_ALL } ebb_keep;
 
 /* Numbers that went astray; the trainer decides what to do. */
 typedef struct ebb_events {
@@ -51,6 +52,7 @@ typedef struct ebb_run {
   uint32_t        step;       /* counts forward passes: the time of every random number    */
   ebb_pass        pass;
   ebb_policy      policy;
+  const bool     *spared;     /* (layers) REVERSE: blocks that keep their INSIDE, since there is room; NULL: none do */
   ebb_keep        keep;
   ebb_events      events;
   const struct ebb_layer *measured; /* the norm whose input was measured when it was written, just now */

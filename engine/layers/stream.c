@@ -40,6 +40,13 @@ static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view dy, eb
   if (dx.p && dx.p != dy.p) ebbk->copy(ebb_reals(dx), dx.stride, ebb_reals(dy), dy.stride, ebb_sites(dy.s), dy.s.c);
 }
 
+/* Whoever reads the stream needs no door. */
+static ebb_layer *fuse(ebb_builder *b, ebb_layer *l, ebb_layer *next)
+{
+  (void)b, (void)l;
+  return ebb_from_stream(next) ? next : NULL;
+}
+
 static ebb_layer *make_quantise(ebb_builder *b, const char *name, ebb_shape x)
 {
   (void)x;
@@ -59,7 +66,7 @@ const ebb_layer_ops ebb_quantise_ops = {
 
 const ebb_layer_ops ebb_dequantise_ops = {
     .name = "dequantise", .formula = "x = z 2^-20", .source = "", .in_place = true, .ignores_x = true,
-    .shape = dequantise_shape, .forward = dequantise_forward, .backward = backward, .make = make_dequantise,
+    .shape = dequantise_shape, .forward = dequantise_forward, .backward = backward, .fuse = fuse, .make = make_dequantise,
 };
 
 ebb_layer *ebb_quantise(ebb_builder *b, const char *name)

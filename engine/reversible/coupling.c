@@ -6,7 +6,8 @@
  *
  * F's output is rounded to the stream's grid and added as integers: the inverse is exact, bit for bit, whatever F is
  * (DESIGN: the stream is exact). Source: Gomez et al. 2017, "The Reversible Residual Network", Eq. 6-7, Algorithm 1;
- * here reverse evaluates F and G once each, serving both reconstruction and gradient: 4/3 of plain backprop. */
+ * here reverse evaluates F and G once each, serving both reconstruction and gradient: 4/3 of plain backprop, and less where
+ * the run has room for what is inside them (plan.h). */
 #include "kernels/kernels.h"
 #include "reversible/reversible.h"
 
@@ -56,15 +57,18 @@ static ebb_view input_of(const ebb_layer *f, ebb_run *r, ebb_view from, input_li
   return input;
 }
 
-/* With KEEP_ALL, F's input and what F keeps stay in the arena, for half_backward. */
+/* With KEEP_INSIDE and KEEP_ALL, F's input and what F keeps stay in the arena, for half_undo and half_backward. */
 static void half_step(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, ebb_sign sign)
 {
-  bool     keep = r->keep == EBB_KEEP_ALL;
+  ebb_keep outer = r->keep;
+  bool     keep = outer == EBB_KEEP_INSIDE || outer == EBB_KEEP_ALL;
   ebb_mark high = ebb_arena_high_mark(r->arena), low = ebb_arena_low_mark(r->arena);
-  ebb_view input = input_of(f, r, from, PASSES);
+  if (keep) r->keep = EBB_KEEP_ALL;
+  ebb_view input = input_of(f, r, from, outer == EBB_KEEP_INSIDE ? STANDS : PASSES);
   ebb_update_layer(f, r, input, to, sign);
   ebb_arena_high_release(r->arena, high);
   if (keep) ebb_kept_push(r, input, low);
+  r->keep = outer;
 }
 
 /* dfrom += F'^T dto, with F's input and insides as half_step kept them. */
@@ -81,18 +85,30 @@ static void half_backward(const ebb_layer *f, ebb_run *r, ebb_view dfrom, ebb_vi
   ebb_arena_low_release(r->arena, kept.mark);
 }
 
+/* F's input and insides once more, as half_step keeps them; F's result is not wanted. */
+static ebb_kept half_replay(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from)
+{
+  ebb_kept kept = {.mark = ebb_arena_low_mark(r->arena)};
+  kept.view = input_of(f, r, from, STANDS);
+  ebb_forward_layer(f, r, kept.view, (ebb_view){.s = ebb_shape_real(to.s)});
+  return kept;
+}
+
 /* A step back and its gradient at once: to -= F(from), dfrom += F'^T dto. */
 static void half_undo(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, ebb_view dfrom, ebb_view dto)
 {
-  ebb_run  outer = *r;
-  ebb_mark low = ebb_arena_low_mark(r->arena);
+  ebb_run outer = *r;
   r->keep = EBB_KEEP_ALL;
   r->pass = EBB_REPLAY;
-  ebb_view input = input_of(f, r, from, STANDS), dinput = input;
-  if (ebb_from_stream(f)) dinput = dfrom, dinput.add = true;
-  ebb_undo_layer(f, r, input, to, dto, dinput);
-  if (!ebb_from_stream(f)) add_real(r, dfrom, input);
-  ebb_arena_low_release(r->arena, low);
+  ebb_kept kept = outer.keep == EBB_KEEP_INSIDE ? ebb_kept_pop(r) : half_replay(f, r, to, from);
+  if (ebb_from_stream(f)) {
+    dfrom.add = true;
+    ebb_undo_layer(f, r, from, to, dto, dfrom);
+  } else {
+    ebb_undo_layer(f, r, kept.view, to, dto, kept.view);
+    add_real(r, dfrom, kept.view);
+  }
+  ebb_arena_low_release(r->arena, kept.mark);
   r->keep = outer.keep;
   r->pass = outer.pass;
 }

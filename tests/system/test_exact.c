@@ -102,8 +102,9 @@ START_TEST(other_runs_leave_other_bytes)
   ebb_pool  pool = {0};
   ebb_model m = model_of("revnet-38", "variant=memcnn units=1,1,1", image, CLASSES, &pool);
   ebb_model d = model_of("revnet-38", "variant=memcnn units=1,1,1 dropout=0.2", image, CLASSES, &pool);
-  outcome   one = train(&m, images_open, EBB_REVERSE, 2, 1, &pool), two = train(&m, images_open, EBB_REVERSE, 2, 2, &pool);
-  outcome   dropped = train(&d, images_open, EBB_REVERSE, 2, 1, &pool);
+  way       w = {EBB_REVERSE, 2, false};
+  outcome   one = train(&m, images_open, w, 1, &pool), two = train(&m, images_open, w, 2, &pool);
+  outcome   dropped = train(&d, images_open, w, 1, &pool);
   ck_assert_str_eq(differs(&m, one.weights, two.weights, EBB_WEIGHT), "stem.conv.weight");
   ck_assert_str_eq(differs(&m, one.weights, dropped.weights, EBB_WEIGHT), "stem.conv.weight");
   ck_assert_ptr_nonnull(differs(&m, one.momenta, dropped.momenta, EBB_WEIGHT));

@@ -114,6 +114,38 @@ START_TEST(reversal_of_revnet_110_takes_less_than_85_megabytes)
 }
 END_TEST
 
+/* The last stage's activations are a quarter of the first's: what is inside its blocks fits below the first's peak. */
+static void note_spared(const ebb_layer *l, int depth, void *context)
+{
+  const ebb_plan *p = context;
+  (void)depth;
+  if (!strcmp(l->name, "stage1.0")) ck_assert(!p->spared[l->id]);
+  if (!strcmp(l->name, "stage3.2")) {
+    ck_assert(p->spared[l->id] == (p->policy == EBB_REVERSE));
+    ck_assert((p->tally[l->id].kept > 0) == (p->policy != EBB_CHECKPOINT));
+  }
+}
+
+START_TEST(late_blocks_are_spared_their_replay)
+{
+  const ebb_network *n = ebb_network_find("revnet-38");
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  ebb_plan           plan;
+  ebb_shape          x = cifar;
+  void              *options = ebb_pool_take(&pool, n->options_size);
+  set_options(options, n, "memcnn", NULL, &pool);
+  ck_assert(ebb_network_model(&m, n, options, cifar, 10) == EBB_OK);
+  x.n = 100;
+  for (int policy = 0; policy < EBB_POLICIES; policy++) {
+    ebb_plan_make(&plan, &m, x, (ebb_plan_options){.policy = (ebb_policy)policy, .training = true}, &pool);
+    ebb_model_walk(&m, note_spared, &plan);
+  }
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
 START_TEST(an_unknown_network_names_the_nearest)
 {
   ck_assert(ebb_network_find("revnet-111") == NULL);
@@ -155,6 +187,7 @@ int main(void)
   tcase_add_loop_test(all, parameter_counts_are_the_published_ones, 0, (int)(sizeof counts / sizeof *counts));
   tcase_add_loop_test(all, every_network_takes_its_default_options, 0, networks);
   tcase_add_test(all, reversal_of_revnet_110_takes_less_than_85_megabytes);
+  tcase_add_test(all, late_blocks_are_spared_their_replay);
   tcase_add_test(all, an_unknown_network_names_the_nearest);
   tcase_add_test(all, options_that_do_not_go_together_are_refused);
   suite_add_tcase(suite, all);
