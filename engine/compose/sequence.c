@@ -9,7 +9,7 @@
  *           inside the layers does.
  *   ALL     (STORE, and inside a block that is being replayed) everything backward needs stays.
  * Way back: the gradient of a layer's input is written over that input, which nobody needs any more, unless a
- * reversible layer in front must still turn it back into its own input, or it is a stream read in place. */
+ * reversible layer in front must still turn it back into its own input. */
 #include "compose/sequence.h"
 
 #include "compose/catalogue.h"
@@ -325,7 +325,7 @@ static void back(const ebb_sequence *s, ebb_run *r, ebb_view x, const ebb_view *
   for (int i = s->count - 1; i >= 0; i--) {
     const ebb_layer *l = s->layers[i];
     ebb_kept         kept = ebb_kept_pop(r);
-    bool             keep_x = needed_for_reversal(s, r, i) || (kept.view.s.stream && ebb_from_stream(l));
+    bool             keep_x = needed_for_reversal(s, r, i);
     r->keep = ebb_keep_inside(l, outer);
     if (ebb_reversible(l)) g = back_reversible(l, r, kept.view, g);
     else g = back_irreversible(s, r, i, i ? kept.view : x, z, g, dx, keep_x);

@@ -53,8 +53,8 @@ typedef struct ebb_layer_ops {
    * after the other. Composites find what their forward with EBB_KEEP_ALL has kept. */
   void (*undo)(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch);
 
-  /* Can x be a view of the stream, taken for the values it stands for, and dx (which does not lie over it then) be added
-   * to, as dx.add says? NULL: no. */
+  /* Can x be a view of the stream, taken for the values it stands for, and dx be added to, as dx.add says, where it does not
+   * lie over x? NULL: no. */
   bool (*from_stream)(const ebb_layer *l);
 
   /* Reversible layers that change the shape (then x is dense): the shape of x for y; NULL: they do not. */
