@@ -94,54 +94,53 @@ START_TEST(every_network_takes_its_default_options)
 }
 END_TEST
 
+/* ---- memory: MemCNN's RevNets with a batch of 100, on two threads ------------------------------------------------------- */
+static ebb_plan plan_revnet(ebb_model *m, const char *name, ebb_policy policy, ebb_pool *pool)
+{
+  const ebb_network *n = ebb_network_find(name);
+  ebb_plan           plan;
+  ebb_shape          x = cifar;
+  void              *options = ebb_pool_take(pool, n->options_size);
+  set_options(options, n, "memcnn", NULL, pool);
+  ck_assert(ebb_network_model(m, n, options, cifar, 10) == EBB_OK);
+  x.n = 100;
+  ebb_threads_set(2);
+  ebb_plan_make(&plan, m, x, (ebb_plan_options){.policy = policy, .training = true}, pool);
+  return plan;
+}
+
 /* Below MemCNN's 85.7 MB, which counts neither the backward pass nor scratch (van de Leemput et al. 2019, Table 3). */
 START_TEST(reversal_of_revnet_110_takes_less_than_85_megabytes)
 {
-  const ebb_network *n = ebb_network_find("revnet-110");
-  ebb_pool           pool = {0};
-  ebb_model          m;
-  ebb_plan           plan;
-  ebb_shape          x = cifar;
-  void              *options = ebb_pool_take(&pool, n->options_size);
-  set_options(options, n, "memcnn", NULL, &pool);
-  ck_assert(ebb_network_model(&m, n, options, cifar, 10) == EBB_OK);
-  x.n = 100;
-  ebb_threads_set(2);
-  ebb_plan_make(&plan, &m, x, (ebb_plan_options){.policy = EBB_REVERSE, .training = true}, &pool);
+  ebb_pool  pool = {0};
+  ebb_model m;
+  ebb_plan  plan = plan_revnet(&m, "revnet-110", EBB_REVERSE, &pool);
   ck_assert_uint_le(plan.stream + plan.kept + plan.scratch, 85000000);
   ebb_model_destroy(&m);
   ebb_pool_clear(&pool);
 }
 END_TEST
 
-/* The last stage's activations are a quarter of the first's: what is inside its blocks fits below the first's peak. */
-static void note_spared(const ebb_layer *l, int depth, void *context)
+static void check_spared(const ebb_layer *l, int depth, void *context)
 {
   const ebb_plan *p = context;
   (void)depth;
   if (!strcmp(l->name, "stage1.0")) ck_assert(!p->spared[l->id]);
-  if (!strcmp(l->name, "stage3.2")) {
-    ck_assert(p->spared[l->id] == (p->policy == EBB_REVERSE));
-    ck_assert((p->tally[l->id].kept > 0) == (p->policy != EBB_CHECKPOINT));
-  }
+  if (strcmp(l->name, "stage3.2")) return;
+  ck_assert(p->spared[l->id] == (p->policy == EBB_REVERSE));
+  ck_assert((p->tally[l->id].kept > 0) == (p->policy != EBB_CHECKPOINT));
 }
 
+/* The last stage's activations are a quarter of the first's: what is inside its blocks fits below the first's peak. */
 START_TEST(late_blocks_are_spared_their_replay)
 {
-  const ebb_network *n = ebb_network_find("revnet-38");
-  ebb_pool           pool = {0};
-  ebb_model          m;
-  ebb_plan           plan;
-  ebb_shape          x = cifar;
-  void              *options = ebb_pool_take(&pool, n->options_size);
-  set_options(options, n, "memcnn", NULL, &pool);
-  ck_assert(ebb_network_model(&m, n, options, cifar, 10) == EBB_OK);
-  x.n = 100;
+  ebb_pool pool = {0};
   for (int policy = 0; policy < EBB_POLICIES; policy++) {
-    ebb_plan_make(&plan, &m, x, (ebb_plan_options){.policy = (ebb_policy)policy, .training = true}, &pool);
-    ebb_model_walk(&m, note_spared, &plan);
+    ebb_model m;
+    ebb_plan  plan = plan_revnet(&m, "revnet-38", (ebb_policy)policy, &pool);
+    ebb_model_walk(&m, check_spared, &plan);
+    ebb_model_destroy(&m);
   }
-  ebb_model_destroy(&m);
   ebb_pool_clear(&pool);
 }
 END_TEST
