@@ -65,6 +65,7 @@ static bool wants_input(const ebb_layer *l, const ebb_run *r)
   return (ebb_replays(l) && r->keep == EBB_KEEP_INPUTS) || !l->ops->ignores_x;
 }
 
+/* What is kept inside layer l, on the way forward, and so what its way back finds. */
 static ebb_keep keep_of(const ebb_layer *l, const ebb_run *r)
 {
   bool spared = r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE && r->spared && r->spared[l->id];
@@ -124,7 +125,7 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   }
 }
 
-/* ---- backwards through the chain, inputs reconstructed ------------------------------------------------------------------- */
+/* ---- backwards through the chain, inputs reconstructed ------------------------------------------------------------- */
 static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
 {
   const ebb_chain *s = (const ebb_chain *)layer;
