@@ -254,9 +254,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
 static void update(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_sign sign, void *scratch)
 {
   (void)scratch;
-  const ebb_sequence *s = (const ebb_sequence *)layer;
-  if (ebb_reversible(s->layers[s->count - 1])) ebb_update_by_forward(layer, r, x, z, sign);
-  else run(s, r, x, (sink){.y = z, .update = true, .sign = sign});
+  run((const ebb_sequence *)layer, r, x, (sink){.y = z, .update = true, .sign = sign});
 }
 
 static bool from_stream(const ebb_layer *layer)
@@ -344,15 +342,7 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
 static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch)
 {
   (void)scratch;
-  const ebb_sequence *s = (const ebb_sequence *)layer;
-  bool                last_reversible = ebb_reversible(s->layers[s->count - 1]);
-  ebb_keep            outer = r->keep;
-  if (last_reversible) {
-    r->keep = EBB_KEEP_NONE;
-    ebb_update_by_forward(layer, r, x, z, EBB_MINUS);
-    r->keep = outer;
-  }
-  back(s, r, x, last_reversible ? NULL : &z, dy, dx);
+  back((const ebb_sequence *)layer, r, x, &z, dy, dx);
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)

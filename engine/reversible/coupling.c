@@ -71,17 +71,22 @@ static void half_step(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from
   r->keep = outer;
 }
 
-/* dfrom += F'^T dto, with F's input and insides as half_step kept them. */
+/* dfrom += F'^T dto for F's input x, and, unless it is NULL, `to` -= F(x). */
+static void gradient_of(const ebb_layer *f, ebb_run *r, ebb_view x, const ebb_view *to, ebb_view dfrom, ebb_view dto)
+{
+  bool     adds = ebb_from_stream(f);
+  ebb_view dx = adds ? dfrom : x;
+  dx.add = adds;
+  if (to) ebb_undo_layer(f, r, x, *to, dto, dx);
+  else ebb_backward_layer(f, r, x, dto, dx);
+  if (!adds) add_real(r, dfrom, dx);
+}
+
+/* With F's input and insides as half_step kept them. */
 static void half_backward(const ebb_layer *f, ebb_run *r, ebb_view dfrom, ebb_view dto)
 {
   ebb_kept kept = ebb_kept_pop(r);
-  if (ebb_from_stream(f)) {
-    dfrom.add = true;
-    ebb_backward_layer(f, r, kept.view, dto, dfrom);
-  } else {
-    ebb_backward_layer(f, r, kept.view, dto, kept.view);
-    add_real(r, dfrom, kept.view);
-  }
+  gradient_of(f, r, kept.view, NULL, dfrom, dto);
   ebb_arena_low_release(r->arena, kept.mark);
 }
 
@@ -94,20 +99,14 @@ static ebb_kept half_replay(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_vie
   return kept;
 }
 
-/* A step back and its gradient at once: to -= F(from), dfrom += F'^T dto. */
+/* A step back and its gradient at once. What F reads on the stream may lie elsewhere than when it was kept. */
 static void half_undo(const ebb_layer *f, ebb_run *r, ebb_view to, ebb_view from, ebb_view dfrom, ebb_view dto)
 {
   ebb_run outer = *r;
   r->keep = EBB_KEEP_ALL;
   r->pass = EBB_REPLAY;
   ebb_kept kept = outer.keep == EBB_KEEP_INSIDE ? ebb_kept_pop(r) : half_replay(f, r, to, from);
-  if (ebb_from_stream(f)) {
-    dfrom.add = true;
-    ebb_undo_layer(f, r, from, to, dto, dfrom);
-  } else {
-    ebb_undo_layer(f, r, kept.view, to, dto, kept.view);
-    add_real(r, dfrom, kept.view);
-  }
+  gradient_of(f, r, ebb_from_stream(f) ? from : kept.view, &to, dfrom, dto);
   ebb_arena_low_release(r->arena, kept.mark);
   r->keep = outer.keep;
   r->pass = outer.pass;
