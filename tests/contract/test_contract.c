@@ -347,6 +347,7 @@ START_TEST(undo_is_update_and_backward)
       ebb_update_layer(t.layer, r, x, z[i], EBB_MINUS);
       ebb_backward_layer(t.layer, r, x, dy, dx[i]);
     }
+    ck_assert_msg(r->kept_count == 0, "%s: %zu views are left", t.model.name, r->kept_count);
     ebb_arena_low_release(r->arena, low);
     memcpy(grads[i], t.work.grads, weights);
   }
