@@ -15,8 +15,7 @@
 #include "kernels/conv_parts.h"
 #include "kernels/conv_tile.h"
 #include "kernels/conv_ways.h"
-
-#include <omp.h>
+#include "kernels/deal.h"
 
 enum {
   STEPS = 288,                 /* (tap, ci) pairs in a sweep: their weights fit L1 */
@@ -380,9 +379,11 @@ static void run(const pass *p, const int kernel[3], char *scratch)
   double flops = 2.0 * p->taps * p->ci * p->co * p->n * p->a[0].count * p->a[1].count * p->a[2].count;
   if (p->a[0].count == 0 || p->a[1].count == 0 || p->a[2].count == 0) return; /* an image smaller than the stride */
   fill_panels(p, panels, kernel);
-#pragma omp parallel for schedule(dynamic) if (flops > FLOPS_PARALLEL)
-  for (int i = 0; i < items; i++) {
-    place q = place_of(p, i), following = place_of(p, least(i + omp_get_num_threads(), items - 1));
+  deal d = deal_out((size_t)items, flops > FLOPS_PARALLEL ? omp_get_max_threads() : 1);
+#pragma omp parallel num_threads(d.threads)
+  FOR_DEALT(i, d)
+  {
+    place q = place_of(p, (int)i), following = place_of(p, least((int)i + 1, items - 1));
     item(p, panels, slices + (size_t)omp_get_thread_num() * slice_bytes(p), &q, &following);
   }
 }

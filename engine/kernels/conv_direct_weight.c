@@ -14,8 +14,7 @@
  * together, with each dy in a register for all of them. Cost: 2 taps Cin Cout FLOP an output pixel. */
 #include "kernels/conv_parts.h"
 #include "kernels/conv_ways.h"
-
-#include <omp.h>
+#include "kernels/deal.h"
 
 enum {
   STEP = 8,                                           /* input channels in a block                    */
@@ -380,9 +379,12 @@ void NAME(direct_grad_weight)(float *dw, ebbk_input x, const float *dy, int dys,
   char  *slices = (char *)scratch + partials_bytes(&p);
   double flops = 2.0 * p.taps * p.ci * p.co * p.n * p.a[0].count * p.a[1].count * p.a[2].count;
   p.x = x, p.dy = dy, p.dys = (size_t)dys;
-#pragma omp parallel for schedule(dynamic) if (flops > FLOPS_PARALLEL)
-  for (int u = 0; u < p.chunks * p.groups; u++)
-    unit(&p, partials + (size_t)(u / p.groups) * partial_floats(&p),
-         slices + (size_t)omp_get_thread_num() * slice_bytes(&p), u / p.groups, u % p.groups);
+  deal d = deal_out((size_t)(p.chunks * p.groups), flops > FLOPS_PARALLEL ? omp_get_max_threads() : 1);
+#pragma omp parallel num_threads(d.threads)
+  FOR_DEALT(u, d)
+  {
+    int chunk = (int)u / p.groups, group = (int)u % p.groups;
+    unit(&p, partials + (size_t)chunk * partial_floats(&p), slices + (size_t)omp_get_thread_num() * slice_bytes(&p), chunk, group);
+  }
   add_partials(&p, dw, partials);
 }

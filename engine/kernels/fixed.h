@@ -20,6 +20,14 @@ INLINE void add_range(ebbk_range *range, uint64_t count, double worst)
   if (worst > range->worst) range->worst = worst;
 }
 
+/* What a thread saw joins what is known: sums and maxima, whose order does not matter. */
+INLINE void join_range(ebbk_range *range, const ebbk_range *seen)
+{
+  if (seen->count == 0) return;
+#pragma omp critical(ebbk_range_join)
+  add_range(range, seen->count, seen->worst);
+}
+
 INLINE bool outside(float v)
 {
   return !(v >= -limit && v < limit);

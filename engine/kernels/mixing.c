@@ -1,6 +1,7 @@
 /* mixing.c -- orthogonal mixing of channels on the stream. Formulas: kernels.h.
  * Owns: the order of sums, which mixing and its inverse must share. A block of rows is transposed, so that a lane is a
  * row and a pair of reflections is a walk along the channels. Cost 3/2 k^2 multiply-adds and k^2 / 4 roundings a group and row. */
+#include "kernels/deal.h"
 #include "kernels/fixed.h"
 
 enum {
@@ -298,19 +299,17 @@ static void mix_lanes(int32_t *x, int xs, const ebbk_mixing *g, int lanes, bool 
 static void mix_rows(int32_t *x, int xs, const ebbk_mixing *g, size_t rows, bool undo, ebbk_range *range)
 {
   ptrdiff_t blocks = (ptrdiff_t)((rows + BLOCK_ROWS - 1) / BLOCK_ROWS);
-  uint64_t  count = 0;
-  double    worst = 0;
+  deal      d = deal_out((size_t)blocks, blocks > 2 ? omp_get_max_threads() : 1);
   EBB_ASSERT(g->k <= EBBK_MIX_MOST, "mixing of %d channels, at most %d", g->k, EBBK_MIX_MOST);
-#pragma omp parallel for schedule(static) if (blocks > 2) reduction(+ : count) reduction(max : worst)
-  for (ptrdiff_t b = 0; b < blocks; b++) {
+#pragma omp parallel num_threads(d.threads)
+  FOR_DEALT(b, d)
+  {
     ebbk_range seen = {0};
     size_t     first = (size_t)b * BLOCK_ROWS;
     int        lanes = rows - first < BLOCK_ROWS ? (int)(rows - first) : BLOCK_ROWS;
     mix_lanes(x + first * (size_t)xs, xs, g, lanes, undo, &seen);
-    count += seen.count;
-    worst = seen.worst > worst ? seen.worst : worst;
+    join_range(range, &seen);
   }
-  add_range(range, count, worst);
 }
 
 void NAME(mix)(int32_t *x, int xs, const ebbk_mixing *g, size_t rows, ebbk_range *range)

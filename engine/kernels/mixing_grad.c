@@ -1,5 +1,6 @@
 /* mixing_grad.c -- the gradient of orthogonal mixing: dM, and dx = M^T dy in place. Formulas: kernels.h.
  * Owns: the order of dM's sums. Cost 2 k^2 multiply-adds a group and row. */
+#include "kernels/deal.h"
 #include "kernels/fast.h"
 
 enum {
@@ -163,8 +164,10 @@ void NAME(mix_grad)(float *dm, float *dx, int dxs, const int32_t *x, int xs, con
   size_t length = chunk_rows(rows), values = matrix_values(g);
   int    k = g->k, chunks = (int)((rows + length - 1) / length);
   float *partial = scratch;
-#pragma omp parallel for schedule(static)
-  for (int chunk = 0; chunk < chunks; chunk++) {
+  deal   d = deal_out((size_t)chunks, omp_get_max_threads());
+#pragma omp parallel num_threads(d.threads)
+  FOR_DEALT(chunk, d)
+  {
     size_t first = (size_t)chunk * length, count = rows - first < length ? rows - first : length;
     grad_chunk(partial + (size_t)chunk * values, dx + first * (size_t)dxs, dxs, x + first * (size_t)xs, xs, g, count);
   }

@@ -3,6 +3,7 @@
  *
  * Sums run over fixed chunks of rows: in float over runs of RUN rows, in double beyond, then over the chunks in their
  * order. Partial sums live on the caller's stack (64 KiB). Bound by memory: one pass over each operand. */
+#include "kernels/deal.h"
 #include "kernels/sums.h"
 
 enum {
@@ -61,9 +62,11 @@ static void reduce(const job *j, size_t instances, part_fn *f, finish_fn *finish
   bool    parallel = instances * j->sites * j->c > PARALLEL_VALUES;
   for (size_t u = 0; u < units; u += batch) {
     size_t tasks = smaller(batch, units - u) * chunks;
-#pragma omp parallel for schedule(static) if (parallel)
-    for (size_t t = 0; t < tasks; t++) {
-      size_t unit = u + t / chunks, row = t % chunks * rows, channel = unit % blocks * BLOCK;
+    deal   d = deal_out(tasks, parallel ? omp_get_max_threads() : 1);
+#pragma omp parallel num_threads(d.threads)
+    FOR_DEALT(t, d)
+    {
+      size_t unit = u + (size_t)t / chunks, row = (size_t)t % chunks * rows, channel = unit % blocks * BLOCK;
       part p = {.instance = unit / blocks,
                 .first = unit / blocks * j->sites + row,
                 .rows = smaller(rows, j->sites - row),
@@ -187,8 +190,10 @@ static stretch stretch_at(size_t t, size_t sites, size_t c)
   return (stretch){start + row, start + smaller(sites, row + rows), t / per * c};
 }
 
-#define PARALLEL_STRETCHES                                                                                             \
-  _Pragma("omp parallel for schedule(static) if (instances * sites * channels > PARALLEL_VALUES)")
+static deal deal_stretches(size_t instances, size_t sites, size_t c)
+{
+  return deal_out(instances * stretches(sites, c), instances * sites * c > PARALLEL_VALUES ? omp_get_max_threads() : 1);
+}
 
 INLINE void act_rows(const bool stream, const ebbk_write how, const ebbk_output *out, const ebbk_input *in, const stretch *s,
                      size_t channels, ebbk_range *seen)
@@ -225,9 +230,11 @@ static void act_stretch(const ebbk_output *y, const ebbk_input *x, const stretch
 void NAME(affine_act)(ebbk_output y, ebbk_input x, size_t instances, size_t sites, int c)
 {
   size_t channels = (size_t)c;
-  PARALLEL_STRETCHES
-  for (size_t t = 0; t < instances * stretches(sites, channels); t++) {
-    stretch    s = stretch_at(t, sites, channels);
+  deal   d = deal_stretches(instances, sites, channels);
+#pragma omp parallel num_threads(d.threads)
+  FOR_DEALT(t, d)
+  {
+    stretch    s = stretch_at((size_t)t, sites, channels);
     ebbk_range seen = {0};
     act_stretch(&y, &x, &s, channels, &seen);
     join_range(y.range, &seen);
@@ -290,9 +297,11 @@ void NAME(affine_act_grad)(ebbk_output dx, ebbk_input x, const float *dy, int dy
 {
   size_t       channels = (size_t)c, stride = (size_t)dys;
   coefficients k = {a, b, e, mean};
-  PARALLEL_STRETCHES
-  for (size_t t = 0; t < instances * stretches(sites, channels); t++) {
-    stretch s = stretch_at(t, sites, channels);
+  deal         d = deal_stretches(instances, sites, channels);
+#pragma omp parallel num_threads(d.threads)
+  FOR_DEALT(t, d)
+  {
+    stretch s = stretch_at((size_t)t, sites, channels);
     if (x.stream && dx.how == EBBK_ADD) grad_rows(true, EBBK_ADD, &dx, &x, dy, stride, &k, &s, channels);
     else if (x.stream) grad_rows(true, EBBK_SET, &dx, &x, dy, stride, &k, &s, channels);
     else if (dx.how == EBBK_ADD) grad_rows(false, EBBK_ADD, &dx, &x, dy, stride, &k, &s, channels);

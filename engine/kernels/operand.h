@@ -100,11 +100,3 @@ INLINE void write_vec(const ebbk_write how, float *p, vec v, int n, ebbk_range *
 {
   write_vecs(how, p, 0, &v, 1, n, range);
 }
-
-/* What a thread saw joins what is known: sums and maxima, whose order does not matter. */
-INLINE void join_range(ebbk_range *range, const ebbk_range *seen)
-{
-  if (seen->count == 0) return;
-#pragma omp critical(ebbk_range_join)
-  add_range(range, seen->count, seen->worst);
-}

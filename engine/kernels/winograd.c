@@ -4,9 +4,8 @@
  *
  * An item's input is transformed once; what is done with it is in winograd_sweep.h. */
 #include "kernels/conv_ways.h"
+#include "kernels/deal.h"
 #include "kernels/winograd_sweep.h"
-
-#include <omp.h>
 
 enum {
   FLAT_BYTES = 112 << 10,                  /* of an item's transformed input: in L2 beside all else    */
@@ -137,24 +136,26 @@ static void compute_item(const sweep *k, const source *x, int number, char *slic
 }
 
 /* A thread's part of all items. */
-static void run_thread(sweep k, const source *x, const float *w, char *scratch)
+static void run_thread(sweep k, const source *x, const float *w, char *scratch, deal *items)
 {
-  int    threads = omp_get_num_threads(), thread = omp_get_thread_num(), items = grid_items(&k.g);
+  int    threads = omp_get_num_threads(), thread = omp_get_thread_num();
   team   of = team_of(&k, threads, thread);
   char  *slice = scratch + common_bytes(&k, threads) + (size_t)thread * slice_bytes(&k);
   float *u = (float *)(scratch + moments_bytes(&k) + (size_t)of.copy * weight_bytes(&k));
   k.u = u;
   transform_weights(&k, u, w, of.member, of.members);
+  if (copies(&k, threads) < threads) {
 #pragma omp barrier
-#pragma omp for schedule(static)
-  for (int i = 0; i < items; i++) compute_item(&k, x, i, slice);
+  }
+  FOR_DEALT(i, *items) compute_item(&k, x, (int)i, slice);
 }
 
 static void run(sweep *k, const source *x, const float *w, char *scratch)
 {
   if (k->y.mean) k->moments = (double *)(void *)scratch;
-#pragma omp parallel num_threads(least(grid_items(&k->g), omp_get_max_threads()))
-  run_thread(*k, x, w, scratch);
+  deal items = deal_out((size_t)grid_items(&k->g), omp_get_max_threads());
+#pragma omp parallel num_threads(items.threads)
+  run_thread(*k, x, w, scratch, &items);
   if (k->moments) finish_moments(k);
 }
 

@@ -6,10 +6,9 @@
  * that of the input; and both are still there when the norm's sums are taken. The bits are those of the single products. */
 #include "kernels/sums.h"
 #include "kernels/conv_ways.h"
+#include "kernels/deal.h"
 #include "kernels/winograd_outer.h"
 #include "kernels/winograd_sweep.h"
-
-#include <omp.h>
 
 enum { SWEEP_BYTES = 900 << 10 };       /* of all that a thread computes with, but for the tensors */
 
@@ -156,16 +155,15 @@ static void sweep_chunk(const backward *b, float *partial, char *slice, int chun
 }
 
 /* A thread's part of all chunks, with weights of its own. */
-static void sweep_thread(backward b, const float *w, char *scratch)
+static void sweep_thread(backward b, const float *w, char *scratch, deal *chunks)
 {
   char  *slice = scratch + common_bytes(&b) + (size_t)omp_get_thread_num() * slice_bytes(&b);
   float *forward = (float *)slice, *back = (float *)(slice + weight_bytes(&b.forward));
   b.forward.u = forward, b.back.u = back;
   if (b.results) transform_weights(&b.forward, forward, w, 0, 1);
   if (b.gradient) transform_weights(&b.back, back, w, 0, 1);
-#pragma omp for schedule(static)
-  for (int i = 0; i < b.p.chunks; i++)
-    sweep_chunk(&b, (float *)scratch + (size_t)i * sums_floats(&b.p), slice + weights_bytes(&b), i);
+  FOR_DEALT(i, *chunks)
+    sweep_chunk(&b, (float *)scratch + (size_t)i * sums_floats(&b.p), slice + weights_bytes(&b), (int)i);
 }
 
 void NAME(winograd_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *scratch)
@@ -178,8 +176,9 @@ void NAME(winograd_backward)(const ebbk_conv_back *k, const ebbk_conv *g, void *
   b.results = k->y.y != NULL, b.gradient = k->dx.y != NULL, b.mean = k->mean;
   b.forward.y = k->y, b.forward.b = k->b;
   b.back.y = k->dx;
-#pragma omp parallel num_threads(least(b.p.chunks, omp_get_max_threads()))
-  sweep_thread(b, k->w, scratch);
+  deal chunks = deal_out((size_t)b.p.chunks, omp_get_max_threads());
+#pragma omp parallel num_threads(chunks.threads)
+  sweep_thread(b, k->w, scratch, &chunks);
   finish_all(&b.p, k->dw, scratch);
   if (b.mean) finish_sums(&b, k->sum_dz, k->sum_dzx);
 }

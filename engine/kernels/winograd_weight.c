@@ -1,9 +1,8 @@
 /* winograd_weight.c -- the weight gradient of convolutions with 3x3 kernels by Winograd's algorithm (winograd_outer.h), alone.
  * Owns: how the work is shared. Must not know: when it is the faster way (conv.c). */
 #include "kernels/conv_ways.h"
+#include "kernels/deal.h"
 #include "kernels/winograd_outer.h"
-
-#include <omp.h>
 
 /* ---- scratch: the partial sums, then one slice a thread: transformed input, transformed gradient of a panel ------ */
 static size_t input_point(const outer_plan *p)
@@ -50,9 +49,12 @@ void NAME(winograd_grad_weight)(float *dw, ebbk_input x, const float *dy, int dy
   float     *partials = scratch;
   char      *slices = (char *)scratch + partials_bytes(&p);
   p.dy = dy, p.dys = (size_t)dys;
-#pragma omp parallel for schedule(static)
-  for (int u = 0; u < p.chunks * p.channel_groups; u++)
-    add_unit(&p, &x, partials + (size_t)(u / p.channel_groups) * sums_floats(&p),
-             slices + (size_t)omp_get_thread_num() * slice_bytes(&p), u / p.channel_groups, u % p.channel_groups);
+  deal units = deal_out((size_t)(p.chunks * p.channel_groups), omp_get_max_threads());
+#pragma omp parallel num_threads(units.threads)
+  FOR_DEALT(u, units)
+  {
+    int chunk = (int)u / p.channel_groups, group = (int)u % p.channel_groups;
+    add_unit(&p, &x, partials + (size_t)chunk * sums_floats(&p), slices + (size_t)omp_get_thread_num() * slice_bytes(&p), chunk, group);
+  }
   finish_all(&p, dw, partials);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "kernels/deal.h"
 #include "kernels/kernels.h"
 #include "tests/suite.h"
 
@@ -1201,6 +1202,30 @@ START_TEST(optimiser)
 }
 END_TEST
 
+/* ---- dealing out work --------------------------------------------------------------------------------------------- */
+enum { ITEMS_MOST = 100 };
+
+/* One thread takes its own share first, in order, then all that others have, each once. */
+START_TEST(dealing)
+{
+  int threads = _i;
+  for (int items = 0; items <= ITEMS_MOST; items++) {
+    deal d = deal_out((size_t)items, threads);
+    int  taken[ITEMS_MOST] = {0}, count = 0;
+    ck_assert_int_le(d.threads, threads);
+    FOR_DEALT(i, d)
+    {
+      ck_assert_int_lt(i, items);
+      if (count < items / threads) ck_assert_int_eq(i, count);
+      taken[i]++;
+      count++;
+    }
+    ck_assert_int_eq(count, items);
+    for (int i = 0; i < items; i++) ck_assert_msg(taken[i] == 1, "%d threads: item %d of %d taken %d times", threads, i, items, taken[i]);
+  }
+}
+END_TEST
+
 /* ---- the choice of a table -------------------------------------------------------------------------------------- */
 START_TEST(start)
 {
@@ -1256,6 +1281,7 @@ int main(void)
   tcase_add_loop_test(all, rotation, 0, n);
   tcase_add_loop_test(fast, optimiser, 1, n);
   tcase_add_test(choice, start);
+  tcase_add_loop_test(choice, dealing, 1, 41); /* more threads than shares too */
   suite_add_tcase(suite, fast);
   suite_add_tcase(suite, all);
   suite_add_tcase(suite, choice);
