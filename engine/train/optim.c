@@ -72,5 +72,5 @@ void ebb_optim_step(const ebb_train_options *o, const ebb_model *m, ebb_real *we
   }
   ebb_real *mean = ebb_optim_ema(o, m, moments);
   if (mean) follow(mean, weights, m->weights, o->ema, step);
-  memset(grads, 0, m->weights * sizeof *grads);
+  ebbk->fill(grads, 1, 0, m->weights, 1);
 }
