@@ -305,11 +305,23 @@ INLINE veci beyond_int(vec v, veci q)
 typedef float  half __attribute__((vector_size(2 * VL)));
 typedef double halfd __attribute__((vector_size(4 * VL)));
 
-INLINE halfd widen(vec v, int part)
+/* By instruction where there is one: gcc keeps a vector that is taken apart through memory there, through loops before it, too. */
+INLINE half half_of(vec v, int part)
 {
+#if defined(__AVX512F__)
+  return (half)(part ? _mm512_extractf32x8_ps((__m512)v, 1) : _mm512_castps512_ps256((__m512)v));
+#elif defined(__AVX2__)
+  return (half)(part ? _mm256_extractf128_ps((__m256)v, 1) : _mm256_castps256_ps128((__m256)v));
+#else
   half h;
   memcpy(&h, (const char *)&v + part * (int)sizeof h, sizeof h);
-  return __builtin_convertvector(h, halfd);
+  return h;
+#endif
+}
+
+INLINE halfd widen(vec v, int part)
+{
+  return __builtin_convertvector(half_of(v, part), halfd);
 }
 
 INLINE void add_lanes(double *sum, vec v)
