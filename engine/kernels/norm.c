@@ -199,16 +199,17 @@ INLINE void act_rows(const bool stream, const ebbk_write how, const ebbk_output 
                      size_t channels, ebbk_range *seen)
 {
   size_t xs = (size_t)in->stride, ys = (size_t)out->stride;
-  for (size_t r = s->first; r < s->end; r++)
-    for (size_t v = 0; v < channels; v += VL) {
-      int          n = (int)smaller(VL, channels - v);
-      const float *x = (const float *)in->x + r * xs + v;
-      float       *y = (float *)out->y + r * ys + v;
+  for (size_t v = 0; v < channels; v += VL) {
+    int          n = (int)smaller(VL, channels - v);
+    vec          scale = load_tail(in->scale + s->k + v, n), shift = load_tail(in->shift + s->k + v, n);
+    const float *x = (const float *)in->x + s->first * xs + v;
+    float       *y = (float *)out->y + s->first * ys + v;
+    for (size_t r = s->first; r < s->end; r++, x += xs, y += ys) {
       ask(x, ASK_ROWS * xs);
       ask(y, ASK_ROWS * ys);
-      vec z = affine(read_vec(stream, x, n), load_tail(in->scale + s->k + v, n), load_tail(in->shift + s->k + v, n));
-      write_vec(how, y, activated(z, in->slope), n, seen);
+      write_vec(how, y, activated(affine(read_vec(stream, x, n), scale, shift), in->slope), n, seen);
     }
+  }
 }
 
 static void act_stretch(const ebbk_output *y, const ebbk_input *x, const stretch *s, size_t channels, ebbk_range *seen)
@@ -275,21 +276,22 @@ INLINE void grad_rows(const bool stream, const ebbk_write how, const ebbk_output
                       size_t dys, const coefficients *k, const stretch *s, size_t channels)
 {
   size_t xs = (size_t)in->stride, dxs = (size_t)out->stride;
-  for (size_t r = s->first; r < s->end; r++)
-    for (size_t v = 0; v < channels; v += VL) {
-      int          n = (int)smaller(VL, channels - v);
-      size_t       at = s->k + v;
-      const float *x = (const float *)in->x + r * xs + v, *d = dy + r * dys + v;
-      float       *dx = (float *)out->y + r * dxs + v;
+  for (size_t v = 0; v < channels; v += VL) {
+    int          n = (int)smaller(VL, channels - v);
+    size_t       at = s->k + v;
+    vec          scale = load_tail(in->scale + at, n), shift = load_tail(in->shift + at, n), mean = load_tail(k->mean + at, n);
+    vec          a = load_tail(k->a + at, n), b = load_tail(k->b + at, n), e = load_tail(k->e + at, n);
+    const float *x = (const float *)in->x + s->first * xs + v, *d = dy + s->first * dys + v;
+    float       *dx = (float *)out->y + s->first * dxs + v;
+    for (size_t r = s->first; r < s->end; r++, x += xs, d += dys, dx += dxs) {
       ask(x, ASK_ROWS * xs);
       ask(d, ASK_ROWS * dys);
       ask(dx, ASK_ROWS * dxs);
       vec value = read_vec(stream, x, n), grad = load_tail(d, n);
-      vec z = affine(value, load_tail(in->scale + at, n), load_tail(in->shift + at, n));
-      vec dz = if_positive(z, grad, in->slope * grad);
-      vec rest = multiply_add(load_tail(k->b + at, n), value - load_tail(k->mean + at, n), load_tail(k->e + at, n));
-      write_vec(how, dx, multiply_add(load_tail(k->a + at, n), dz, rest), n, NULL);
+      vec dz = if_positive(affine(value, scale, shift), grad, in->slope * grad);
+      write_vec(how, dx, multiply_add(a, dz, multiply_add(b, value - mean, e)), n, NULL);
     }
+  }
 }
 
 void NAME(affine_act_grad)(ebbk_output dx, ebbk_input x, const float *dy, int dys, const float *a, const float *b,
