@@ -24,7 +24,7 @@ typedef struct deal {
   hand hands[HANDS];
 } deal;
 
-/* At most 2^31 items; no more threads than items. */
+/* At most 2^31 items; no more threads than items. A team may turn out smaller: what nobody holds is taken from the back. */
 static inline deal deal_out(size_t items, int threads)
 {
   deal d;

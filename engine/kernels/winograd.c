@@ -144,7 +144,7 @@ static void run_thread(sweep k, const source *x, const float *w, char *scratch, 
   float *u = (float *)(scratch + moments_bytes(&k) + (size_t)of.copy * weight_bytes(&k));
   k.u = u;
   transform_weights(&k, u, w, of.member, of.members);
-  if (copies(&k, threads) < threads) {
+  if (copies(&k, threads) < threads) { /* some wait for weights that others transform */
 #pragma omp barrier
   }
   FOR_DEALT(i, *items) compute_item(&k, x, (int)i, slice);
