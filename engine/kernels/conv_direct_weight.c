@@ -8,10 +8,11 @@
  * in scratch; at the end the partials are added up in the order of the chunks. The number of chunks depends on the sizes
  * only: many for small weights, few for large ones, whose groups are enough to share.
  *
- * Packed, x is (blocks of STEP channels, planes, rows, columns, STEP) with its zero border, dy (vectors, pixels, VL):
+ * Packed, x is (blocks of STEP channels, samples, planes, rows, columns, STEP) with its zero border, dy (vectors, pixels, VL):
  * what a tile reads is contiguous, so that a piece of pixels stays in L1 for all taps and channels, whatever the number
  * of channels, and odd channel counts are zeros. Where a row has three taps and stride 1, a tile takes those three
- * together, with each dy in a register for all of them. Cost: 2 taps Cin Cout FLOP an output pixel. */
+ * together, with each dy in a register for all of them. Of small flat images several samples are packed at a time: the fewer
+ * pixels a tile adds up, the more often its sums go to L2 and back. Cost: 2 taps Cin Cout FLOP an output pixel. */
 #include "kernels/conv_parts.h"
 #include "kernels/conv_ways.h"
 #include "kernels/deal.h"
@@ -23,7 +24,8 @@ enum {
   GROUP_MOST = 64,                                    /* channels                                     */
   GROUP_LEAST = 16,
   CHUNKS_MOST = 32,
-  UNITS_WANTED = 16,
+  CHUNK_PIXELS = 384,                                 /* at least: a chunk's partial is added to dw   */
+  UNITS_WANTED = 8,
   PARTIAL_BYTES = 2 << 20,                            /* of all chunks, unless one is larger          */
   PACKED_BYTES = 192 << 10,                           /* of a row block's x: fits L2 together with dy */
   PIECE_PIXELS = 192,                                 /* fit L1 with both operands                    */
@@ -38,10 +40,11 @@ typedef struct plan {
   size_t       dys;
   int          taps, vectors, padded;             /* padded: ci up to a multiple of STEP                */
   int          group, groups;                     /* channels in a group, their number                  */
-  int          rows, row_blocks, items, chunks;   /* item: one depth of one row block of one sample     */
+  int          samples, rows, row_blocks;         /* in an item; its depth is one                       */
+  int          items, chunks;
 } plan;
 
-/* Floats of one block of STEP channels of x, of `rows` output rows: one plane, all planes of the ring. */
+/* Floats of x, of `rows` output rows: one plane of a block of STEP channels; all of an item. */
 static size_t plane_floats(const plan *p, int rows)
 {
   return (size_t)axis_reach(&p->a[1], rows) * (size_t)axis_reach(&p->a[2], p->a[2].count) * STEP;
@@ -49,7 +52,7 @@ static size_t plane_floats(const plan *p, int rows)
 
 static size_t input_floats(const plan *p, int rows)
 {
-  return plane_floats(p, rows) * (size_t)p->a[0].taps * (size_t)(p->group / STEP);
+  return plane_floats(p, rows) * (size_t)p->a[0].taps * (size_t)p->samples * (size_t)(p->group / STEP);
 }
 
 static size_t partial_floats(const plan *p)
@@ -57,15 +60,29 @@ static size_t partial_floats(const plan *p)
   return (size_t)p->taps * (size_t)p->padded * (size_t)(p->vectors * VL);
 }
 
+static size_t pixels_of(const plan *p)
+{
+  return (size_t)p->a[0].count * (size_t)p->a[1].count * (size_t)p->a[2].count;
+}
+
+/* Whole samples of flat images: as many as fill a piece and fit, but some for each chunk. */
+static int samples_of(const plan *p)
+{
+  size_t fill = PIECE_PIXELS / pixels_of(p), fit = PACKED_BYTES / (input_floats(p, p->rows) * sizeof(float));
+  if (p->a[0].count > 1 || p->a[0].taps > 1 || p->row_blocks > 1) return 1;
+  return most(1, least(least((int)fill, (int)fit), p->n / p->chunks));
+}
+
 static plan make_plan(const ebbk_conv *g)
 {
-  plan p = {.n = g->n, .ci = g->ci, .co = g->co};
+  plan p = {.n = g->n, .ci = g->ci, .co = g->co, .samples = 1};
   for (int i = 0; i < 3; i++) p.a[i] = axis_forward(g, i);
   p.taps = p.a[0].taps * p.a[1].taps * p.a[2].taps;
   p.vectors = parts(p.co, VL);
   p.padded = parts(p.ci, STEP) * STEP;
   p.group = least(GROUP_MOST, p.padded);
   size_t chunks = PARTIAL_BYTES / (partial_floats(&p) * sizeof(float));
+  if (chunks > (size_t)p.n * pixels_of(&p) / CHUNK_PIXELS) chunks = (size_t)p.n * pixels_of(&p) / CHUNK_PIXELS;
   p.chunks = chunks < 1 ? 1 : chunks > CHUNKS_MOST ? CHUNKS_MOST : (int)chunks;
   while (p.group >= 2 * GROUP_LEAST && p.chunks * parts(p.padded, p.group) < UNITS_WANTED)
     p.group = parts(p.group / 2, STEP) * STEP;
@@ -74,7 +91,8 @@ static plan make_plan(const ebbk_conv *g)
   while (p.rows > 1 && input_floats(&p, p.rows) * sizeof(float) > PACKED_BYTES) p.rows = (p.rows + 1) / 2;
   while (p.rows > 8 && p.n * p.a[0].count * parts(p.a[1].count, p.rows) < p.chunks) p.rows = (p.rows + 1) / 2;
   p.row_blocks = parts(p.a[1].count, p.rows);
-  p.items = p.n * p.row_blocks * p.a[0].count;
+  p.samples = samples_of(&p);
+  p.items = parts(p.n, p.samples) * p.row_blocks * p.a[0].count;
   p.chunks = least(p.chunks, p.items);
   return p;
 }
@@ -92,7 +110,8 @@ static size_t input_bytes(const plan *p)
 
 static size_t slice_bytes(const plan *p)
 {
-  return input_bytes(p) + aligned(sizeof(float) * (size_t)p->rows * (size_t)p->a[2].count * (size_t)(p->vectors * VL));
+  size_t pixels = (size_t)p->samples * (size_t)p->rows * (size_t)p->a[2].count;
+  return input_bytes(p) + aligned(sizeof(float) * pixels * (size_t)(p->vectors * VL));
 }
 
 size_t NAME(direct_weight_scratch)(const ebbk_conv *g, int threads)
@@ -147,13 +166,28 @@ static void pack_output(float *to, const plan *p, const float *dy, size_t pixels
 /* Pixels of both operands: x from the tile's first channel and tap on, dy from its first vector on. */
 typedef struct piece {
   const float *x, *dy;
-  size_t       x_row, x_pixel, dy_vector; /* dy's pixels follow one another, VL apart */
-  int          rows, columns;
+  size_t       x_sample, x_row, x_pixel, dy_vector; /* dy's pixels follow one another, VL apart */
+  int          samples, rows, columns;
 } piece;
+
+/* Row i of x, counted through all samples. */
+INLINE const float *row_of(const piece *s, int i)
+{
+  return s->x + (size_t)(i / s->rows) * s->x_sample + (size_t)(i % s->rows) * s->x_row;
+}
 
 INLINE void add_to(float *sum, vec v)
 {
   store(sum, load(sum) + v);
+}
+
+/* Asks for the sums of some channels, which are often in L2, while their products are computed. */
+INLINE void ask_for(const int channels, const int vectors, const float *sum, size_t sum_row)
+{
+  UNROLL
+  for (int i = 0; i < channels; i++)
+    UNROLL
+    for (int v = 0; v < vectors; v++) __builtin_prefetch(sum + (size_t)i * sum_row + v * VL, 1);
 }
 
 /* sum[i, v] += sum over pixels of x[i] dy[v] */
@@ -162,8 +196,9 @@ INLINE void tile(const int channels, const int vectors, float *sum, size_t sum_r
   vec          acc[OUTER_MOST][2], b[2];
   const float *dy = s->dy;
   outer_clear(channels, vectors, acc);
-  for (int r = 0; r < s->rows; r++) {
-    const float *x = s->x + (size_t)r * s->x_row;
+  ask_for(channels, vectors, sum, sum_row);
+  for (int i = 0; i < s->samples * s->rows; i++) {
+    const float *x = row_of(s, i);
     for (int w = 0; w < s->columns; w++, x += s->x_pixel, dy += VL) {
       UNROLL
       for (int v = 0; v < vectors; v++) b[v] = load(dy + (size_t)v * s->dy_vector);
@@ -207,8 +242,8 @@ NOINLINE void row_tile(float *sum, size_t sum_tap, size_t sum_row, const piece *
   for (int j = 0; j < ROW_TAPS; j++)
     UNROLL
     for (int i = 0; i < CHANNELS; i++) acc[j][i] = (vec){0};
-  for (int r = 0; r < s->rows; r++, dy += s->columns * VL) {
-    const float *x = s->x + (size_t)r * s->x_row, *at = dy, *end = dy + s->columns * VL;
+  for (int r = 0; r < s->samples * s->rows; r++, dy += s->columns * VL) {
+    const float *x = row_of(s, r), *at = dy, *end = dy + s->columns * VL;
     b[0] = load(at);
     add_column(acc, x, b, 0, 0);
     b[1] = b[0], b[0] = load(at + VL);
@@ -232,15 +267,17 @@ NOINLINE void row_tile(float *sum, size_t sum_tap, size_t sum_row, const piece *
 /* The packed operands of a row block. */
 typedef struct window {
   const float *x, *dy;
-  size_t       block, plane, row, pixels; /* of x: floats in a channel block, a plane, a row; of dy: its pixels */
+  size_t       block, sample, plane, row; /* floats of x in a channel block, a sample, a plane, a row */
+  size_t       pixels;                    /* of dy */
+  int          samples;
   int          first_plane;               /* of the ring */
 } window;
 
-static const float *tap_at(const plan *p, const window *in, int channel, int t)
+/* x at the first tap of a row of taps. */
+static const float *taps_at(const plan *p, const window *in, int channel, int td, int th)
 {
-  int td = t / (p->a[1].taps * p->a[2].taps), th = t / p->a[2].taps % p->a[1].taps, tw = t % p->a[2].taps;
   return in->x + (size_t)(channel / STEP) * in->block + (size_t)((in->first_plane + td) % p->a[0].taps) * in->plane +
-         (size_t)th * in->row + (size_t)tw * STEP + channel % STEP;
+         (size_t)th * in->row + channel % STEP;
 }
 
 static bool takes_rows(const plan *p)
@@ -248,34 +285,51 @@ static bool takes_rows(const plan *p)
   return p->a[2].taps == ROW_TAPS && p->a[2].stride == 1 && p->a[2].count >= 2;
 }
 
-/* sum (taps, padded, lanes) += the products of `rows` rows from `row` on */
-static void add_piece(const plan *p, float *sum, const window *in, int row, int rows, int channels, ahead next[2])
+/* One row of taps: sum (taps, padded, lanes) from its first on += the products of a piece, from the channel on where the piece
+ * has it. */
+static void add_taps(const plan *p, float *sum, piece s, int vectors, ahead next[2])
 {
   size_t lanes = (size_t)(p->vectors * VL), tap = (size_t)p->padded * lanes;
-  bool   by_rows = takes_rows(p);
-  int    columns = p->a[2].count;
-  for (int v = 0, vectors; v < p->vectors; v += vectors) {
-    vectors = by_rows ? 1 : least(2, p->vectors - v);
-    int step = by_rows || vectors == 2 ? CHANNELS : STEP;
-    for (int i = 0; i < channels; i += step)
-      for (int t = 0; t < p->taps; t += by_rows ? ROW_TAPS : 1) {
-        float *to = sum + (size_t)t * tap + (size_t)i * lanes + (size_t)(v * VL);
-        piece  s = {.x = tap_at(p, in, i, t) + (size_t)(row * p->a[1].stride) * in->row,
-                    .dy = in->dy + ((size_t)v * in->pixels + (size_t)(row * columns)) * VL,
-                    .x_row = (size_t)p->a[1].stride * in->row, .x_pixel = (size_t)p->a[2].stride * STEP,
-                    .dy_vector = in->pixels * VL, .rows = rows, .columns = columns};
-        if (by_rows) row_tile(to, tap, lanes, &s);
-        else if (vectors == 2) wide_tile(to, lanes, &s);
-        else narrow_tile(to, lanes, &s);
-        look_ahead(&next[0]);
-        look_ahead(&next[1]);
-      }
+  if (takes_rows(p)) {
+    row_tile(sum, tap, lanes, &s);
+    look_ahead(&next[0]);
+    look_ahead(&next[1]);
+    return;
+  }
+  for (int t = 0; t < p->a[2].taps; t++, sum += tap, s.x += STEP) {
+    if (vectors == 2) wide_tile(sum, lanes, &s);
+    else narrow_tile(sum, lanes, &s);
+    look_ahead(&next[0]);
+    look_ahead(&next[1]);
   }
 }
 
-/* Rows of a piece: all pieces of a block about equal. */
+/* sum += the products of `rows` rows from `row` on; of all rows if there are several samples */
+static void add_piece(const plan *p, float *sum, const window *in, int row, int rows, int channels, ahead next[2])
+{
+  size_t lanes = (size_t)(p->vectors * VL), line = (size_t)p->a[2].taps * (size_t)p->padded * lanes;
+  int    columns = p->a[2].count;
+  piece  s = {.x_sample = in->sample, .x_row = (size_t)p->a[1].stride * in->row, .x_pixel = (size_t)p->a[2].stride * STEP,
+              .dy_vector = in->pixels * VL, .samples = in->samples, .rows = rows, .columns = columns};
+  for (int v = 0, vectors; v < p->vectors; v += vectors) {
+    vectors = takes_rows(p) ? 1 : least(2, p->vectors - v);
+    int step = takes_rows(p) || vectors == 2 ? CHANNELS : STEP;
+    s.dy = in->dy + ((size_t)v * in->pixels + (size_t)(row * columns)) * VL;
+    for (int i = 0; i < channels; i += step) {
+      float *to = sum + (size_t)i * lanes + (size_t)(v * VL);
+      for (int td = 0; td < p->a[0].taps; td++)
+        for (int th = 0; th < p->a[1].taps; th++, to += line) {
+          s.x = taps_at(p, in, i, td, th) + (size_t)row * s.x_row;
+          add_taps(p, to, s, vectors, next);
+        }
+    }
+  }
+}
+
+/* Rows of a piece: all pieces of a block about equal; whole samples if there are several. */
 static int piece_rows(const plan *p, int rows)
 {
+  if (p->samples > 1) return rows;
   return parts(rows, parts(rows, most(1, PIECE_PIXELS / p->a[2].count)));
 }
 
@@ -293,44 +347,55 @@ static void add_block(const plan *p, float *sum, const window *in, int rows, int
 }
 
 /* ---- units ------------------------------------------------------------------------------------------------------ */
-/* Packs the planes of x that output depth d reads, but those below `loaded`, which the ring holds; returns the next. */
-static int pack_input(const plan *p, float *to, const window *in, int n, int d, int row, int rows, int channel,
-                      int loaded)
-{
-  const axis  *ad = &p->a[0], *ah = &p->a[1];
-  source       s = source_of(&p->x, p->ci, channel, least(p->group, p->ci - channel));
-  int          front = d * ad->stride, top = row * ah->stride + ah->shift, height = axis_reach(ah, rows);
-  for (loaded = most(loaded, front); loaded < front + ad->taps; loaded++)
-    for (int r = 0; r < height; r++)
-      pack_row(to + (size_t)(loaded % ad->taps) * in->plane + (size_t)r * in->row, in->block, p, &s, n, loaded + ad->shift,
-               top + r);
-  return loaded;
-}
-
-/* Item i: output depth d of a row block of sample n; its first output pixel. */
+/* Item i: output depth d of a row block of some samples, from sample n on; its first output pixel. */
 typedef struct place {
-  int    n, d, row, rows;
+  int    n, samples, d, row, rows;
   size_t pixel;
 } place;
 
 static place place_of(const plan *p, int i)
 {
-  int   depths = p->a[0].count, row = i / depths % p->row_blocks * p->rows;
-  place q = {.n = i / depths / p->row_blocks, .d = i % depths, .row = row, .rows = least(p->rows, p->a[1].count - row)};
+  int   depths = p->a[0].count, row = i / depths % p->row_blocks * p->rows, n = i / depths / p->row_blocks * p->samples;
+  place q = {.n = n, .samples = least(p->samples, p->n - n), .d = i % depths, .row = row, .rows = least(p->rows, p->a[1].count - row)};
   q.pixel =
       (((size_t)q.n * (size_t)depths + (size_t)q.d) * (size_t)p->a[1].count + (size_t)row) * (size_t)p->a[2].count;
   return q;
 }
 
+static window window_of(const plan *p, const place *q, const float *x, const float *dy)
+{
+  window in = {.x = x, .dy = dy, .plane = plane_floats(p, q->rows), .samples = q->samples, .first_plane = q->d * p->a[0].stride};
+  in.row = (size_t)axis_reach(&p->a[2], p->a[2].count) * STEP;
+  in.sample = in.plane * (size_t)p->a[0].taps;
+  in.block = in.sample * (size_t)q->samples;
+  in.pixels = (size_t)q->samples * (size_t)q->rows * (size_t)p->a[2].count;
+  return in;
+}
+
+/* Packs the planes of x that an item reads, but those below `loaded`, which the ring holds; returns the next. */
+static int pack_input(const plan *p, float *to, const window *in, const place *q, int channel, int loaded)
+{
+  const axis *ad = &p->a[0], *ah = &p->a[1];
+  source      s = source_of(&p->x, p->ci, channel, least(p->group, p->ci - channel));
+  int         front = q->d * ad->stride, end = front + ad->taps, top = q->row * ah->stride + ah->shift;
+  for (int plane = most(loaded, front); plane < end; plane++)
+    for (int i = 0; i < q->samples; i++)
+      for (int r = 0; r < axis_reach(ah, q->rows); r++)
+        pack_row(to + (size_t)i * in->sample + (size_t)(plane % ad->taps) * in->plane + (size_t)r * in->row, in->block, p, &s,
+                 q->n + i, plane + ad->shift, top + r);
+  return end;
+}
+
+/* The last plane of an item's first sample, as its others may be in the ring, and the rows of dy; of several samples all. */
 static void plan_ahead(ahead next[2], const plan *p, const place *q, int channel, int channels, int calls)
 {
   const axis  *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
-  int          in[3] = {ad->in, ah->in, aw->in}, out[3] = {1, q->rows, aw->count};
+  int          in[3] = {ad->in, q->samples * ah->in, aw->in}, out[3] = {1, q->samples * q->rows, aw->count};
   size_t       xs = (size_t)p->x.stride;
   const float *image = (const float *)p->x.x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * xs + channel;
-  next[0] = ahead_rows(image, xs, in, channels, q->d * ad->stride + ad->shift + ad->taps - 1,
-                       q->row * ah->stride + ah->shift, axis_reach(ah, q->rows), calls);
-  next[1] = ahead_rows(p->dy + q->pixel * p->dys, p->dys, out, p->co, 0, 0, q->rows, calls);
+  next[0] = ahead_rows(image, xs, in, channels, q->d * ad->stride + ad->shift + ad->taps - 1, q->row * ah->stride + ah->shift,
+                       (q->samples - 1) * ah->in + axis_reach(ah, q->rows), calls);
+  next[1] = ahead_rows(p->dy + q->pixel * p->dys, p->dys, out, p->co, 0, 0, q->samples * q->rows, calls);
 }
 
 static void unit(const plan *p, float *partial, char *slice, int chunk, int group)
@@ -343,12 +408,10 @@ static void unit(const plan *p, float *partial, char *slice, int chunk, int grou
     memset(sum + (size_t)t * (size_t)p->padded * lanes, 0, sizeof *sum * (size_t)channels * lanes);
   for (int i = begin; i < end; i++) {
     place  q = place_of(p, i), following = place_of(p, least(i + 1, p->items - 1));
+    window in = window_of(p, &q, x, dy);
     ahead  next[2];
-    window in = {.x = x, .dy = dy, .plane = plane_floats(p, q.rows), .pixels = (size_t)q.rows * (size_t)p->a[2].count,
-                 .row = (size_t)axis_reach(&p->a[2], p->a[2].count) * STEP, .first_plane = q.d * p->a[0].stride};
-    in.block = in.plane * (size_t)p->a[0].taps;
-    if (q.d == 0) loaded = 0; /* another sample or row block: the ring starts again */
-    loaded = pack_input(p, x, &in, q.n, q.d, q.row, q.rows, channel, loaded);
+    if (q.d == 0) loaded = 0; /* other samples or another row block: the ring starts again */
+    loaded = pack_input(p, x, &in, &q, channel, loaded);
     pack_output(dy, p, p->dy + q.pixel * p->dys, in.pixels);
     plan_ahead(next, p, &following, channel, channels, tiles(p, q.rows, channels));
     add_block(p, sum, &in, q.rows, channels, next);
@@ -377,7 +440,7 @@ void NAME(direct_grad_weight)(float *dw, ebbk_input x, const float *dy, int dys,
   plan   p = make_plan(g);
   float *partials = scratch;
   char  *slices = (char *)scratch + partials_bytes(&p);
-  double flops = 2.0 * p.taps * p.ci * p.co * p.n * p.a[0].count * p.a[1].count * p.a[2].count;
+  double flops = 2.0 * p.taps * p.ci * p.co * p.n * (double)pixels_of(&p);
   p.x = x, p.dy = dy, p.dys = (size_t)dys;
   deal d = deal_out((size_t)(p.chunks * p.groups), flops > FLOPS_PARALLEL ? omp_get_max_threads() : 1);
 #pragma omp parallel num_threads(d.threads)

@@ -294,6 +294,8 @@ START_TEST(conv_shapes)
       conv(1, 0, 7, 7, 6, 6, 1, 3, 0),     conv(1, 0, 5, 5, 6, 6, 2, 3, 0),      conv(1, 0, 24, 25, 16, 3, 3, 1, 0),
       conv(1, 0, 3, 3, 16, 16, 3, 1, 0),   conv(1, 0, 9, 8, 17, 32, 3, 1, 2),    conv(1, 0, 60, 70, 100, 20, 5, 1, 2),
       conv(70, 3, 4, 8, 8, 8, 3, 1, 1),    /* several samples in a chunk of the weight gradient         */
+      conv(41, 0, 8, 8, 24, 40, 3, 2, 1),  conv(100, 0, 7, 7, 16, 40, 1, 1, 0),  /* in an item of it, too */
+      conv(50, 0, 0, 12, 12, 20, 3, 1, 1), conv(40, 0, 11, 9, 70, 16, 7, 2, 3),
       conv(2, 0, 20, 16, 224, 224, 3, 1, 1), /* two copies of Winograd's weights for three threads      */
       conv(2, 0, 20, 16, 300, 300, 3, 1, 1), /* one                                                     */
   };
