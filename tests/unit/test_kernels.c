@@ -1228,6 +1228,27 @@ START_TEST(dealing)
 }
 END_TEST
 
+/* Several threads take each item once, however they meet: shares are small, so that most of them are taken from the back. */
+START_TEST(dealing_together)
+{
+  static atomic_int taken[ITEMS_MOST];
+  int               threads = _i;
+  for (int round = 0; round < 2000; round++) {
+    int items = between(0, ITEMS_MOST), count = 0;
+    for (int i = 0; i < items; i++) atomic_init(&taken[i], 0);
+    deal d = deal_out((size_t)items, threads);
+#pragma omp parallel num_threads(d.threads) reduction(+ : count)
+    FOR_DEALT(i, d)
+    {
+      atomic_fetch_add(&taken[i], 1);
+      count++;
+    }
+    ck_assert_int_eq(count, items);
+    for (int i = 0; i < items; i++) ck_assert_int_eq(taken[i], 1);
+  }
+}
+END_TEST
+
 /* ---- the choice of a table -------------------------------------------------------------------------------------- */
 START_TEST(start)
 {
@@ -1284,6 +1305,7 @@ int main(void)
   tcase_add_loop_test(fast, optimiser, 1, n);
   tcase_add_test(choice, start);
   tcase_add_loop_test(choice, dealing, 1, 41); /* more threads than shares too */
+  tcase_add_loop_test(choice, dealing_together, 2, 5);
   suite_add_tcase(suite, fast);
   suite_add_tcase(suite, all);
   suite_add_tcase(suite, choice);
