@@ -36,7 +36,7 @@ static void run_affine_act_sums(operands *o)
 }
 static void run_affine_act_grad(operands *o)
 {
-  ebbk->affine_act_grad(ebbk_over(o->z, o->stride), o->in, o->y, o->stride, o->a, o->b, o->e, o->mean, 1, o->rows, o->c);
+  ebbk->affine_act_grad(ebbk_over(o->z, o->stride), (ebbk_output){0}, o->in, o->y, o->stride, o->a, o->b, o->e, o->mean, 1, o->rows, o->c);
 }
 static void run_column_sums(operands *o)
 {

@@ -189,9 +189,10 @@ typedef struct ebbk_table {
   /* with dz = dy act'(x scale + shift): sum_dz = sum of dz, sum_dzx = sum of dz (x - mean); sums in double */
   void (*affine_act_sums)(ebb_real *sum_dz, ebb_real *sum_dzx, ebbk_input x, const ebb_real *dy, int dys,
                           const ebb_real *mean, size_t instances, size_t sites, int c);
-  /* dx = a dz + b (x - mean) + e, dz as above, a b e (instances, c); SET or ADD */
-  void (*affine_act_grad)(ebbk_output dx, ebbk_input x, const ebb_real *dy, int dys, const ebb_real *a, const ebb_real *b,
-                          const ebb_real *e, const ebb_real *mean, size_t instances, size_t sites, int c);
+  /* dx = a dz + b (x - mean) + e, dz as above, a b e (instances, c); SET or ADD. z: its memory NULL, or: affine_act's result is
+   * taken from it (STREAM_SUBTRACT) in the same pass */
+  void (*affine_act_grad)(ebbk_output dx, ebbk_output z, ebbk_input x, const ebb_real *dy, int dys, const ebb_real *a,
+                          const ebb_real *b, const ebb_real *e, const ebb_real *mean, size_t instances, size_t sites, int c);
 
   /* ---- element-wise -------------------------------------------------------------------------------------- */
   void (*fill)(ebb_real *y, int ys, ebb_real value, size_t rows, int c);

@@ -272,29 +272,41 @@ void NAME(affine_act_sums)(float *sum_dz, float *sum_dzx, ebbk_input x, const fl
 
 typedef struct coefficients { const float *a, *b, *e, *mean; } coefficients;
 
-INLINE void grad_rows(const bool stream, const ebbk_write how, const ebbk_output *out, const ebbk_input *in, const float *dy,
-                      size_t dys, const coefficients *k, const stretch *s, size_t channels)
+/* `undo`: z -= the map's result. */
+INLINE void grad_rows(const bool stream, const ebbk_write how, const bool undo, const ebbk_output *out, const ebbk_output *undone,
+                      const ebbk_input *in, const float *dy, size_t dys, const coefficients *k, const stretch *s, size_t channels)
 {
-  size_t xs = (size_t)in->stride, dxs = (size_t)out->stride;
+  size_t xs = (size_t)in->stride, dxs = (size_t)out->stride, zs = undo ? (size_t)undone->stride : 0;
   for (size_t v = 0; v < channels; v += VL) {
     int          n = (int)smaller(VL, channels - v);
     size_t       at = s->k + v;
     vec          scale = load_tail(in->scale + at, n), shift = load_tail(in->shift + at, n), mean = load_tail(k->mean + at, n);
     vec          a = load_tail(k->a + at, n), b = load_tail(k->b + at, n), e = load_tail(k->e + at, n);
     const float *x = (const float *)in->x + s->first * xs + v, *d = dy + s->first * dys + v;
-    float       *dx = (float *)out->y + s->first * dxs + v;
-    for (size_t r = s->first; r < s->end; r++, x += xs, d += dys, dx += dxs) {
+    float       *dx = (float *)out->y + s->first * dxs + v, *z = undo ? (float *)undone->y + s->first * zs + v : NULL;
+    for (size_t r = s->first; r < s->end; r++, x += xs, d += dys, dx += dxs, z += zs) {
       ask(x, ASK_ROWS * xs);
       ask(d, ASK_ROWS * dys);
       ask(dx, ASK_ROWS * dxs);
-      vec value = read_vec(stream, x, n), grad = load_tail(d, n);
-      vec dz = if_positive(affine(value, scale, shift), grad, in->slope * grad);
+      if (undo) ask(z, ASK_ROWS * zs);
+      vec value = read_vec(stream, x, n), grad = load_tail(d, n), result = affine(value, scale, shift);
+      vec dz = if_positive(result, grad, in->slope * grad);
+      if (undo) write_vec(EBBK_STREAM_SUBTRACT, z, activated(result, in->slope), n, NULL);
       write_vec(how, dx, multiply_add(a, dz, multiply_add(b, value - mean, e)), n, NULL);
     }
   }
 }
 
-void NAME(affine_act_grad)(ebbk_output dx, ebbk_input x, const float *dy, int dys, const float *a, const float *b,
+INLINE void grad_stretch(const bool undo, const ebbk_output *dx, const ebbk_output *z, const ebbk_input *x, const float *dy, size_t dys,
+                         const coefficients *k, const stretch *s, size_t channels)
+{
+  if (x->stream && dx->how == EBBK_ADD) grad_rows(true, EBBK_ADD, undo, dx, z, x, dy, dys, k, s, channels);
+  else if (x->stream) grad_rows(true, EBBK_SET, undo, dx, z, x, dy, dys, k, s, channels);
+  else if (dx->how == EBBK_ADD) grad_rows(false, EBBK_ADD, undo, dx, z, x, dy, dys, k, s, channels);
+  else grad_rows(false, EBBK_SET, undo, dx, z, x, dy, dys, k, s, channels);
+}
+
+void NAME(affine_act_grad)(ebbk_output dx, ebbk_output z, ebbk_input x, const float *dy, int dys, const float *a, const float *b,
                            const float *e, const float *mean, size_t instances, size_t sites, int c)
 {
   size_t       channels = (size_t)c, stride = (size_t)dys;
@@ -304,9 +316,7 @@ void NAME(affine_act_grad)(ebbk_output dx, ebbk_input x, const float *dy, int dy
   FOR_DEALT(t, d)
   {
     stretch s = stretch_at((size_t)t, sites, channels);
-    if (x.stream && dx.how == EBBK_ADD) grad_rows(true, EBBK_ADD, &dx, &x, dy, stride, &k, &s, channels);
-    else if (x.stream) grad_rows(true, EBBK_SET, &dx, &x, dy, stride, &k, &s, channels);
-    else if (dx.how == EBBK_ADD) grad_rows(false, EBBK_ADD, &dx, &x, dy, stride, &k, &s, channels);
-    else grad_rows(false, EBBK_SET, &dx, &x, dy, stride, &k, &s, channels);
+    if (z.y) grad_stretch(true, &dx, &z, &x, dy, stride, &k, &s, channels);
+    else grad_stretch(false, &dx, &z, &x, dy, stride, &k, &s, channels);
   }
 }

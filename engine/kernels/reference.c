@@ -243,9 +243,10 @@ static void affine_act_sums(ebb_real *sum_dz, ebb_real *sum_dzx, ebbk_input x, c
   }
 }
 
-static void affine_act_grad(ebbk_output dx, ebbk_input x, const ebb_real *dy, int dys, const ebb_real *a, const ebb_real *b,
-                            const ebb_real *e, const ebb_real *mean, size_t instances, size_t sites, int c)
+static void affine_act_grad(ebbk_output dx, ebbk_output z, ebbk_input x, const ebb_real *dy, int dys, const ebb_real *a,
+                            const ebb_real *b, const ebb_real *e, const ebb_real *mean, size_t instances, size_t sites, int c)
 {
+  if (z.y) affine_act(z, x, instances, sites, c);
   for (size_t r = 0; r < instances * sites; r++)
     for (int j = 0; j < c; j++) {
       size_t   k = r / sites * (size_t)c + (size_t)j;

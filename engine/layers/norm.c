@@ -198,8 +198,8 @@ ebb_norm_sums ebb_norm_wants(const ebb_layer *layer, ebb_shape x, void *saved, v
 
 /* y = act(z), z = gain (x - mean) rstd + bias  gives  dz = dy act'(z), dbias = sum dz, dgain = sum dz (x - mean) rstd,
  * and dx as above, since mean and rstd are functions of x. */
-void ebb_norm_backward(const ebb_layer *layer, ebb_run *r, ebbk_input read, ebb_view x, ebb_view dy, ebb_view dx, void *saved,
-                       void *scratch)
+void ebb_norm_backward(const ebb_layer *layer, ebb_run *r, ebbk_input read, ebb_view x, ebbk_output z, ebb_view dy, ebb_view dx,
+                       void *saved, void *scratch)
 {
   const norm *l = (const norm *)layer;
   groups      k = grouping(l, x.s);
@@ -214,18 +214,29 @@ void ebb_norm_backward(const ebb_layer *layer, ebb_run *r, ebbk_input read, ebb_
     }
   if (!dx.p) return;
   coefficients(l, r, k, s, scratch);
-  ebbk->affine_act_grad(ebb_output(dx), read, ebb_reals(dy), dy.stride, part(scratch, A, k), part(scratch, B, k),
+  ebbk->affine_act_grad(ebb_output(dx), z, read, ebb_reals(dy), dy.stride, part(scratch, A, k), part(scratch, B, k),
                         part(scratch, E, k), s.mean, k.instances, k.sites, k.c);
 }
 
-static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+static void back(const ebb_layer *layer, ebb_run *r, ebb_view x, ebbk_output z, ebb_view dy, ebb_view dx, void *scratch)
 {
   void         *saved = ebb_saved(r, layer);
   groups        k = grouping((const norm *)layer, x.s);
   ebbk_input    read = ebb_norm_read(layer, r, x, false, saved, scratch);
   ebb_norm_sums want = ebb_norm_wants(layer, x.s, saved, scratch);
   ebbk->affine_act_sums(want.dz, want.dzx, read, ebb_reals(dy), dy.stride, want.mean, k.instances, k.sites, k.c);
-  ebb_norm_backward(layer, r, read, x, dy, dx, saved, scratch);
+  ebb_norm_backward(layer, r, read, x, z, dy, dx, saved, scratch);
+}
+
+static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
+{
+  back(layer, r, x, (ebbk_output){0}, dy, dx, scratch);
+}
+
+static void undo(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view z, ebb_view dy, ebb_view dx, void *scratch)
+{
+  if (!dx.p) update(layer, r, x, z, EBB_MINUS, scratch);
+  back(layer, r, x, dx.p ? ebb_stream_output(z, EBB_MINUS, NULL) : (ebbk_output){0}, dy, dx, scratch);
 }
 
 static ebb_layer *norm_new(ebb_builder *b, const ebb_layer_ops *ops, const char *name, ebb_norm_options o, int groups_)
@@ -298,7 +309,7 @@ static ebb_layer *make_group(ebb_builder *b, const char *name, ebb_shape x)
 #define NORM_OPS(label, text, paper, maker)                                                             \
   {                                                                                                     \
     .name = label, .formula = text, .source = paper, .in_place = true, .shape = shape,                  \
-    .scratch = ebb_norm_scratch, .saved = ebb_norm_saved, .forward = forward, .update = update, .backward = backward, \
+    .scratch = ebb_norm_scratch, .saved = ebb_norm_saved, .forward = forward, .update = update, .backward = backward, .undo = undo, \
     .from_stream = ebb_yes, .absorb = absorb, .fuse = fuse, .measures = measures, .make = maker               \
   }
 

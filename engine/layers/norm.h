@@ -24,6 +24,7 @@ typedef struct ebb_norm_sums {
 
 ebb_norm_sums ebb_norm_wants(const ebb_layer *norm, ebb_shape x, void *saved, void *scratch);
 
-/* The norm's backward, after ebb_norm_read with the same scratch, where those sums are; dx may lie over x or dy. */
-void ebb_norm_backward(const ebb_layer *norm, ebb_run *r, ebbk_input read, ebb_view x, ebb_view dy, ebb_view dx, void *saved,
-                       void *scratch);
+/* The norm's backward, after ebb_norm_read with the same scratch, where those sums are; dx may lie over x or dy. z: its memory
+ * NULL, or, if there is a dx, what the norm's result is taken from. */
+void ebb_norm_backward(const ebb_layer *norm, ebb_run *r, ebbk_input read, ebb_view x, ebbk_output z, ebb_view dy, ebb_view dx,
+                       void *saved, void *scratch);

@@ -79,7 +79,7 @@ static void back(const norm_conv *l, ebb_run *r, ebb_view x, ebbk_output y, ebb_
   ebbk_conv_back k = {.x = ebb_norm_read(l->norm, r, x, false, saved, scratch), .dx = ebb_output(da), .y = y,
                       .mean = want.mean, .sum_dz = want.dz, .sum_dzx = want.dzx};
   ebb_conv_backward(l->conv, r, k, x.s, dy, conv);
-  ebb_norm_backward(l->norm, r, k.x, x, da, dx, saved, scratch);
+  ebb_norm_backward(l->norm, r, k.x, x, (ebbk_output){0}, da, dx, saved, scratch);
 }
 
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)

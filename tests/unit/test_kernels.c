@@ -68,6 +68,7 @@ static matrix matrix_new(size_t rows, int c, int gap)
 /* Matrices as operands; MAPPED: by the scale, shift and slope that are in scope. */
 #define OVER(m) ebbk_over((m).p, (m).stride)
 #define READ(m) ebbk_read((m).p, (m).stride)
+#define NOTHING (ebbk_output){0}
 #define MAPPED(m)                                                                                                      \
   (ebbk_input){.x = (m).p, .stride = (m).stride, .per_instance = true, .scale = scale.p, .shift = shift.p, .slope = slope}
 
@@ -129,6 +130,14 @@ static void expect_near(matrix *a, matrix *b, double bound, const char *what)
 static bool same_bits(const matrix *a, const matrix *b)
 {
   return memcmp(a->raw, b->raw, a->size * sizeof *a->raw) == 0;
+}
+
+/* The same, whatever is between the rows. */
+static bool same_values(const matrix *a, const matrix *b)
+{
+  bool same = true;
+  for (size_t r = 0; r < a->rows; r++) same &= memcmp(at(a, r, 0), at(b, r, 0), (size_t)a->c * sizeof(float)) == 0;
+  return same;
 }
 
 /* Runs the statement into `out` on 1, 2 and 3 threads, from the same start: the same bits. */
@@ -483,11 +492,21 @@ START_TEST(affine_act_fused)
     k->affine_act(onto, read, instances, rows, c);
     ck_assert_msg(same_bits(&z, &z0), "affine_act onto the stream");
 
-    k->affine_act_grad(OVER(y), MAPPED(real), dy.p, dy.stride, scale.p, shift.p, mean.p, mean.p, instances, rows, c);
+    k->affine_act_grad(OVER(y), NOTHING, MAPPED(real), dy.p, dy.stride, scale.p, shift.p, mean.p, mean.p, instances, rows, c);
     k->add(dx0.p, dx0.stride, y.p, y.stride, dx0.rows, c);
-    k->affine_act_grad((ebbk_output){.y = dx.p, .stride = dx.stride, .how = EBBK_ADD}, read, dy.p, dy.stride, scale.p,
+    k->affine_act_grad((ebbk_output){.y = dx.p, .stride = dx.stride, .how = EBBK_ADD}, NOTHING, read, dy.p, dy.stride, scale.p,
                        shift.p, mean.p, mean.p, instances, rows, c);
     ck_assert_msg(same_bits(&dx, &dx0), "affine_act_grad that adds");
+
+    ebbk_output off = {.y = z.p, .stride = z.stride, .how = EBBK_STREAM_SUBTRACT}, off0 = off;
+    off0.y = z0.p;
+    k->affine_act(off0, MAPPED(real), instances, rows, c);
+    k->affine_act_grad(OVER(dx), off, read, dy.p, dy.stride, scale.p, shift.p, mean.p, mean.p, instances, rows, c);
+    ck_assert_msg(same_bits(&z, &z0), "affine_act_grad that undoes the map: z");
+    ck_assert_msg(same_values(&dx, &y), "affine_act_grad that undoes the map: dx");
+    k->affine_act(off0, MAPPED(real), instances, rows, c);
+    k->affine_act_grad(OVER(real), off, MAPPED(real), dy.p, dy.stride, scale.p, shift.p, mean.p, mean.p, instances, rows, c);
+    ck_assert_msg(same_bits(&z, &z0) && same_values(&real, &y), "affine_act_grad that undoes the map, over x");
     matrix_free(&real), matrix_free(&x), matrix_free(&dy), matrix_free(&dx), matrix_free(&scale), matrix_free(&shift);
     matrix_free(&mean), matrix_free(&s), matrix_free(&s0), matrix_free(&t), matrix_free(&t0), matrix_free(&z);
     matrix_free(&z0), matrix_free(&y), matrix_free(&dx0);
@@ -623,8 +642,7 @@ START_TEST(affine_act)
     EXPECT_SAME_BITS(y, "affine_act",
                      k->affine_act(OVER(y), MAPPED(x), instances, rows, c));
     k->affine_act(OVER(here), MAPPED(here), instances, rows, c);
-    for (size_t r = 0; r < y.rows; r++)
-      ck_assert(memcmp(at(&y, r, 0), at(&here, r, 0), (size_t)c * sizeof(float)) == 0);
+    ck_assert(same_values(&y, &here));
     expect_near(&y, &y0, 1e-6, "affine_act");
 
     REFERENCE->affine_act_sums(s0.p, sx0.p, MAPPED(x), dy.p, dy.stride, mean.p, instances,
@@ -636,12 +654,11 @@ START_TEST(affine_act)
     expect_near(&s, &s0, 2e-5, "sum of dz");
     expect_near(&sx, &sx0, 2e-5, "sum of dz x");
 
-    REFERENCE->affine_act_grad(OVER(dx0), MAPPED(x), dy.p, dy.stride, a.p, b.p, e.p, mean.p, instances, rows, c);
+    REFERENCE->affine_act_grad(OVER(dx0), NOTHING, MAPPED(x), dy.p, dy.stride, a.p, b.p, e.p, mean.p, instances, rows, c);
     EXPECT_SAME_BITS(dx, "affine_act_grad",
-                     k->affine_act_grad(OVER(dx), MAPPED(x), dy.p, dy.stride, a.p, b.p, e.p, mean.p, instances, rows, c));
-    k->affine_act_grad(OVER(there), MAPPED(x), there.p, there.stride, a.p, b.p, e.p, mean.p, instances, rows, c);
-    for (size_t r = 0; r < dx.rows; r++)
-      ck_assert(memcmp(at(&dx, r, 0), at(&there, r, 0), (size_t)c * sizeof(float)) == 0);
+                     k->affine_act_grad(OVER(dx), NOTHING, MAPPED(x), dy.p, dy.stride, a.p, b.p, e.p, mean.p, instances, rows, c));
+    k->affine_act_grad(OVER(there), NOTHING, MAPPED(x), there.p, there.stride, a.p, b.p, e.p, mean.p, instances, rows, c);
+    ck_assert(same_values(&dx, &there));
     expect_near(&dx, &dx0, 1e-6, "affine_act_grad");
     matrix_free(&x), matrix_free(&dy), matrix_free(&scale), matrix_free(&shift), matrix_free(&mean), matrix_free(&a);
     matrix_free(&b), matrix_free(&e), matrix_free(&here), matrix_free(&there);
