@@ -49,6 +49,8 @@ static void plan_model_region(ebb_plan *p, const ebb_model *m, ebb_plan_options 
 }
 
 /* ---- blocks that are spared their replay ---------------------------------------------------------------------- */
+enum { MISSES_MOST = 8 }; /* in a row: a network's blocks are much alike, and each costs a rehearsal */
+
 /* Reversible blocks in the order of the way forward: those in the root and in reversible layers that see to themselves. */
 typedef struct blocks { const ebb_layer **at; int count; } blocks;
 
@@ -61,34 +63,68 @@ static void collect(blocks *b, const ebb_layer *l)
   }
 }
 
-/* The arena after a rehearsal in which the last `spared` blocks keep their inside. */
-static ebb_arena rehearsed(ebb_plan *p, const ebb_model *m, ebb_plan_options o, const blocks *b, int spared, ebb_kept *kept)
+/* A plan in the making, and the peak that no choice may exceed. */
+typedef struct choice {
+  ebb_plan        *p;
+  const ebb_model *m;
+  ebb_plan_options o;
+  blocks           b;
+  ebb_kept        *kept;
+  size_t           room;
+} choice;
+
+/* The arena after a rehearsal in which the blocks that p->spared names keep their inside. */
+static ebb_arena rehearsed(const choice *k)
 {
   ebb_arena dry;
   ebb_arena_create_dry(&dry, "plan");
-  for (int i = 0; i < b->count; i++) p->spared[b->at[i]->id] = i >= b->count - spared;
-  for (int i = 0; i < m->layers; i++) p->tally[i] = (ebb_tally){0};
-  ebb_run r = {.arena = &dry, .policy = o.policy, .spared = p->spared, .dry = true, .tally = p->tally, .kept = kept,
-               .kept_size = most_kept(m)};
-  rehearse(m, &r, p->x, o);
+  for (int i = 0; i < k->m->layers; i++) k->p->tally[i] = (ebb_tally){0};
+  ebb_run r = {.arena = &dry, .policy = k->o.policy, .spared = k->p->spared, .dry = true, .tally = k->p->tally, .kept = k->kept,
+               .kept_size = most_kept(k->m)};
+  rehearse(k->m, &r, k->p->x, k->o);
   return dry;
 }
 
-/* What a late block keeps is gone before the early ones are replayed. As many of the last are spared as the peak without any
- * spared allows: the least memory, and among plans that take no more the fastest. */
-static ebb_arena spare(ebb_plan *p, const ebb_model *m, ebb_plan_options o, ebb_pool *pool)
+static void spare_last(const choice *k, int count)
 {
-  ebb_kept *kept = ebb_pool_take(pool, most_kept(m) * sizeof *kept);
-  blocks    b = {.at = ebb_pool_take(pool, (size_t)m->layers * sizeof *b.at)};
-  if (o.policy == EBB_REVERSE && o.training) collect(&b, m->root);
-  int    fits = 0, too_many = b.count + 1;
-  size_t room = rehearsed(p, m, o, &b, 0, kept).peak;
+  for (int i = 0; i < k->b.count; i++) k->p->spared[k->b.at[i]->id] = i >= k->b.count - count;
+}
+
+/* As many of the last as fit; their number. */
+static int spare_late(const choice *k)
+{
+  int fits = 0, too_many = k->b.count + 1;
   while (too_many - fits > 1) {
     int middle = (fits + too_many) / 2;
-    if (rehearsed(p, m, o, &b, middle, kept).peak <= room) fits = middle;
+    spare_last(k, middle);
+    if (rehearsed(k).peak <= k->room) fits = middle;
     else too_many = middle;
   }
-  return rehearsed(p, m, o, &b, fits, kept);
+  spare_last(k, fits);
+  return fits;
+}
+
+/* Of those before the last `late`, from the latest on, what fits beside: blocks on coarser grids, whose inside is smaller. */
+static void spare_small(const choice *k, int late)
+{
+  for (int i = k->b.count - late - 1, misses = 0; i >= 0 && misses < MISSES_MOST; i--) {
+    bool *spared = &k->p->spared[k->b.at[i]->id];
+    *spared = true;
+    if (rehearsed(k).peak <= k->room) misses = 0;
+    else *spared = false, misses++;
+  }
+}
+
+/* What a late block keeps is gone before the early ones are replayed. As many are spared as the peak without any spared allows:
+ * the least memory, and among plans that take no more a fast one. */
+static ebb_arena spare(ebb_plan *p, const ebb_model *m, ebb_plan_options o, ebb_pool *pool)
+{
+  choice k = {.p = p, .m = m, .o = o, .b = {.at = ebb_pool_take(pool, (size_t)m->layers * sizeof *k.b.at)},
+              .kept = ebb_pool_take(pool, most_kept(m) * sizeof *k.kept)};
+  if (o.policy == EBB_REVERSE && o.training) collect(&k.b, m->root);
+  k.room = rehearsed(&k).peak;
+  spare_small(&k, spare_late(&k));
+  return rehearsed(&k);
 }
 
 void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool)

@@ -4,8 +4,8 @@
  * The plan is the run itself on a dry arena: the same code takes and gives back the same bytes, and computes
  * nothing. What is planned is therefore what is used, to the byte.
  *
- * Under REVERSE the peak is the least there is, all blocks replayed; the last blocks are spared that as far as it costs no
- * byte more. */
+ * Under REVERSE the peak is the least there is, all blocks replayed; late blocks are spared that as far as it costs no byte
+ * more. */
 #pragma once
 #include "compose/model.h"
 

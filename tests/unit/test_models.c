@@ -155,6 +155,38 @@ START_TEST(late_blocks_are_spared_their_replay)
 }
 END_TEST
 
+/* The i-UNet's blocks in the order of the way back, down to its deepest level. */
+static void note_spared(const ebb_layer *l, int depth, void *context)
+{
+  static const char *const names[] = {"body.decoder0.1", "body.decoder0.0", "body.decoder1.1", "body.decoder2.1", "body.encoder0.0"};
+  late                    *k = context;
+  (void)depth;
+  for (int i = 0; i < 5; i++)
+    if (!strcmp(l->name, names[i]) && k->p->spared[l->id]) k->seen |= 1 << i;
+}
+
+/* Where the next late block does not fit, smaller ones behind it may: those of an i-UNet's coarser levels. */
+START_TEST(small_blocks_are_spared_where_large_ones_do_not_fit)
+{
+  const ebb_network *n = ebb_network_find("iunet");
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  ebb_plan           plan;
+  ebb_shape          x = {.rank = 2, .n = 1, .d = 1, .h = 128, .w = 128, .c = 3};
+  void              *options = ebb_pool_take(&pool, n->options_size);
+  ck_assert(ebb_network_options(n, options, "channels=64,128,256,384 blocks=2,2,2,2", &pool) == EBB_OK);
+  ck_assert_msg(ebb_network_model(&m, n, options, x, 4) == EBB_OK, "%s", ebb_message());
+  x.n = 4;
+  ebb_threads_set(2);
+  ebb_plan_make(&plan, &m, x, (ebb_plan_options){.policy = EBB_REVERSE, .training = true}, &pool);
+  late k = {&plan, 0};
+  ebb_model_walk(&m, note_spared, &k);
+  ck_assert_int_eq(k.seen, 1 << 0 | 1 << 2 | 1 << 3);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
 START_TEST(an_unknown_network_names_the_nearest)
 {
   ck_assert(ebb_network_find("revnet-111") == NULL);
@@ -197,6 +229,7 @@ int main(void)
   tcase_add_loop_test(all, every_network_takes_its_default_options, 0, networks);
   tcase_add_test(all, reversal_of_revnet_110_takes_less_than_85_megabytes);
   tcase_add_test(all, late_blocks_are_spared_their_replay);
+  tcase_add_test(all, small_blocks_are_spared_where_large_ones_do_not_fit);
   tcase_add_test(all, an_unknown_network_names_the_nearest);
   tcase_add_test(all, options_that_do_not_go_together_are_refused);
   suite_add_tcase(suite, all);
