@@ -29,8 +29,8 @@ PASSES = {
     },
     "conv norm relu conv norm relu": {
         "forward": {"conv": 2, "conv of the norm": 2, "norm onto the stream": 3},
-        "back": {"conv": 2, "conv of the norm": 2, "norm off the stream": 3, "norm's sums": 2, "norm's gradient": 3,
-                 "conv's gradients, norm's sums": 3, "norm's gradient ": 3, "conv's gradients, onto dx": 4},
+        "back": {"conv": 2, "conv of the norm": 2, "last norm's sums": 2, "last norm off the stream, its gradient": 5,
+                 "conv's gradients, norm's sums": 3, "norm's gradient": 3, "conv's gradients onto dx": 4},
     },
 }
 

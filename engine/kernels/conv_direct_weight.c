@@ -65,6 +65,14 @@ static size_t pixels_of(const plan *p)
   return (size_t)p->a[0].count * (size_t)p->a[1].count * (size_t)p->a[2].count;
 }
 
+/* As many as their partials have room for, and pixels. */
+static int chunks_of(const plan *p)
+{
+  size_t room = PARTIAL_BYTES / (partial_floats(p) * sizeof(float)), fill = (size_t)p->n * pixels_of(p) / CHUNK_PIXELS;
+  size_t chunks = room < fill ? room : fill;
+  return chunks < 1 ? 1 : chunks > CHUNKS_MOST ? CHUNKS_MOST : (int)chunks;
+}
+
 /* Whole samples of flat images: as many as fill a piece and fit, but some for each chunk. */
 static int samples_of(const plan *p)
 {
@@ -81,9 +89,7 @@ static plan make_plan(const ebbk_conv *g)
   p.vectors = parts(p.co, VL);
   p.padded = parts(p.ci, STEP) * STEP;
   p.group = least(GROUP_MOST, p.padded);
-  size_t chunks = PARTIAL_BYTES / (partial_floats(&p) * sizeof(float));
-  if (chunks > (size_t)p.n * pixels_of(&p) / CHUNK_PIXELS) chunks = (size_t)p.n * pixels_of(&p) / CHUNK_PIXELS;
-  p.chunks = chunks < 1 ? 1 : chunks > CHUNKS_MOST ? CHUNKS_MOST : (int)chunks;
+  p.chunks = chunks_of(&p);
   while (p.group >= 2 * GROUP_LEAST && p.chunks * parts(p.padded, p.group) < UNITS_WANTED)
     p.group = parts(p.group / 2, STEP) * STEP;
   p.groups = parts(p.padded, p.group);
