@@ -165,7 +165,8 @@ static void note_spared(const ebb_layer *l, int depth, void *context)
     if (!strcmp(l->name, names[i]) && k->p->spared[l->id]) k->seen |= 1 << i;
 }
 
-/* Where the next late block does not fit, smaller ones behind it may: those of an i-UNet's coarser levels. */
+/* Where the next late block does not fit, smaller ones behind it may: those of an i-UNet's coarser levels. What makes the room is the
+ * scratch of the deepest level's convolutions, of which the reference has none. */
 START_TEST(small_blocks_are_spared_where_large_ones_do_not_fit)
 {
   const ebb_network *n = ebb_network_find("iunet");
@@ -181,7 +182,7 @@ START_TEST(small_blocks_are_spared_where_large_ones_do_not_fit)
   ebb_plan_make(&plan, &m, x, (ebb_plan_options){.policy = EBB_REVERSE, .training = true}, &pool);
   late k = {&plan, 0};
   ebb_model_walk(&m, note_spared, &k);
-  ck_assert_int_eq(k.seen, 1 << 0 | 1 << 2 | 1 << 3);
+  ck_assert_int_eq(k.seen, strcmp(ebbk->isa, "reference") ? 1 << 0 | 1 << 2 | 1 << 3 : 1 << 0);
   ebb_model_destroy(&m);
   ebb_pool_clear(&pool);
 }
