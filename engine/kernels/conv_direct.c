@@ -1,13 +1,12 @@
 /* conv_direct.c -- direct convolution and its data gradient.
  * Owns: passes and work items, packed input, weights in panels. Must not know: the weight gradient (conv_direct_weight.c).
  *
- * A pass computes y[first + step j] = b + sum over taps t, channels ci of w[t, ci] x[j stride + shift + t] in every
- * dimension. The forward pass is one. The data gradient is one for each class of input pixels by their remainder
- * modulo the stride, reading dy with the taps that meet that class, in reverse: nothing is multiplied by the zeros
- * between strided outputs.
+ * A class of results is y[first + step j] = b + sum over taps t, channels ci of w[t, ci] x[j stride + shift + t] in every
+ * dimension. The forward pass has one. The data gradient has one for each remainder of input pixels modulo the stride,
+ * which read dy with the taps that meet them, in reverse: nothing is multiplied by the zeros between strided outputs.
  *
- * Work item: (sample, block of output rows, run of output depths). Its thread packs the input rows with their zero
- * border into its own slice of the scratch (in depth a ring of as many planes as there are taps), unless no tap leaves
+ * Work item: (sample, block of rows j, run of depths j), all classes of them. Its thread packs the input rows with their
+ * zero border into its own slice of the scratch (in depth a ring of as many planes as there are taps), unless no tap leaves
  * the image. A tile then needs nothing but one pointer a pixel and a list of tap offsets, so that stride, dimension and
  * row ends are no cases of their own; tiles that run over the block's end repeat its last pixel. Rows with three taps
  * and stride 1, as most layers have, take the faster tile for runs of pixels.
@@ -24,9 +23,14 @@ enum {
   FLOPS_PARALLEL = 1 << 18,    /* below, one thread is faster                      */
 };
 
+/* What one class of results reads and where they go. */
+typedef struct class { axis a[3]; int taps; } class;
+
 typedef struct pass {
-  int          n, ci, co;
-  axis         a[3];
+  const ebbk_conv *g;
+  ebbk_product what;    /* EBBK_FORWARD or EBBK_GRAD_DATA */
+  int          n, ci, co, classes;
+  axis         a[3];    /* the frame: of all classes the most results, from the first to the last position that they read */
   source       x;       /* (n in, ci) */
   ebbk_output  y;       /* (n out, co) */
   const float *b;       /* (co) or NULL */
@@ -35,7 +39,7 @@ typedef struct pass {
   /* the plan */
   bool         packed;
   int          rows, row_blocks, depths, depth_runs;
-  int          taps, vectors;
+  int          vectors;
 } pass;
 
 /* ---- plan ------------------------------------------------------------------------------------------------------ */
@@ -56,20 +60,9 @@ static void plan_rows(pass *p)
   p->row_blocks = parts(count, p->rows);
 }
 
-static void plan(pass *p)
+static int taps_of(const axis a[3])
 {
-  p->packed = axis_needs_border(&p->a[0]) || axis_needs_border(&p->a[1]) || axis_needs_border(&p->a[2]);
-  p->taps = p->a[0].taps * p->a[1].taps * p->a[2].taps;
-  p->vectors = parts(p->co, VL);
-  plan_rows(p);
-}
-
-static pass forward_pass(const ebbk_conv *g)
-{
-  pass p = {.n = g->n, .ci = g->ci, .co = g->co, .w_ci = (size_t)g->co, .w_co = 1};
-  for (int i = 0; i < 3; i++) p.a[i] = axis_forward(g, i);
-  plan(&p);
-  return p;
+  return a[0].taps * a[1].taps * a[2].taps;
 }
 
 /* Input pixels with remainder r: i = r + s j meets tap k = k0 + s m at output (i + pad - k) / s = j + base - m, where
@@ -83,29 +76,61 @@ static axis axis_gradient(const ebbk_conv *g, int i, int r)
                 .k0 = k0 + s * (taps - 1), .kstep = -s};
 }
 
-static int gradient_classes(const ebbk_conv *g)
+/* Remainder 0 has the most pixels; positions are those of all remainders that read any. */
+static axis frame_gradient(const ebbk_conv *g, int i)
 {
-  return g->stride[0] * g->stride[1] * g->stride[2];
+  axis frame = axis_gradient(g, i, 0);
+  for (int r = 1; r < g->stride[i]; r++) {
+    axis a = axis_gradient(g, i, r);
+    if (a.taps == 0) continue;
+    int end = frame.taps ? most(frame.shift + frame.taps, a.shift + a.taps) : a.shift + a.taps;
+    frame.shift = frame.taps ? least(frame.shift, a.shift) : a.shift;
+    frame.taps = end - frame.shift;
+  }
+  return frame;
 }
 
-static pass gradient_pass(const ebbk_conv *g, int class)
+static class class_of(const pass *p, int k)
 {
-  pass p = {.n = g->n, .ci = g->co, .co = g->ci, .w_ci = 1, .w_co = (size_t)g->co};
-  int  r[3] = {class / (g->stride[1] * g->stride[2]), class / g->stride[2] % g->stride[1], class % g->stride[2]};
-  for (int i = 0; i < 3; i++) p.a[i] = axis_gradient(g, i, r[i]);
-  plan(&p);
+  const int *s = p->g->stride;
+  int        r[3] = {k / (s[1] * s[2]), k / s[2] % s[1], k % s[2]};
+  class      c;
+  for (int i = 0; i < 3; i++) c.a[i] = p->what == EBBK_FORWARD ? p->a[i] : axis_gradient(p->g, i, r[i]);
+  c.taps = taps_of(c.a);
+  return c;
+}
+
+static pass make_pass(const ebbk_conv *g, ebbk_product what)
+{
+  pass p = {.g = g, .what = what, .n = g->n, .ci = g->ci, .co = g->co, .classes = 1, .w_ci = (size_t)g->co, .w_co = 1};
+  for (int i = 0; i < 3; i++) p.a[i] = what == EBBK_FORWARD ? axis_forward(g, i) : frame_gradient(g, i);
+  if (what == EBBK_GRAD_DATA) {
+    p.ci = g->co, p.co = g->ci, p.w_ci = 1, p.w_co = (size_t)g->co;
+    p.classes = g->stride[0] * g->stride[1] * g->stride[2];
+  }
+  p.packed = axis_needs_border(&p.a[0]) || axis_needs_border(&p.a[1]) || axis_needs_border(&p.a[2]);
+  p.vectors = parts(p.co, VL);
+  plan_rows(&p);
   return p;
 }
 
-/* ---- scratch: the panels, then one slice a thread: tap offsets, packed input, results that are not simply stored - */
-static size_t panel_bytes(const pass *p)
+/* ---- scratch: the panels of all classes, then one slice a thread: tap offsets, packed input, results that are not simply
+ * stored -------------------------------------------------------------------------------------------------------------- */
+static size_t panel_floats(const pass *p, int taps)
 {
-  return aligned(sizeof(float) * (size_t)p->taps * (size_t)p->ci * (size_t)(p->vectors * VL));
+  return (size_t)taps * (size_t)p->ci * (size_t)(p->vectors * VL);
+}
+
+/* Each tap of the kernel is in one class. */
+static size_t panels_bytes(const pass *p)
+{
+  const int *k = p->g->kernel;
+  return aligned(sizeof(float) * panel_floats(p, k[0] * k[1] * k[2]));
 }
 
 static size_t offsets_bytes(const pass *p)
 {
-  return aligned(sizeof(ptrdiff_t) * (size_t)p->taps);
+  return aligned(sizeof(ptrdiff_t) * (size_t)taps_of(p->a));
 }
 
 static size_t input_bytes(const pass *p)
@@ -118,22 +143,11 @@ static size_t slice_bytes(const pass *p)
   return offsets_bytes(p) + input_bytes(p) + aligned(sizeof(float) * (size_t)(p->rows * p->a[2].count) * (size_t)p->co);
 }
 
-static size_t pass_scratch(const pass *p, int threads)
-{
-  return panel_bytes(p) + (size_t)threads * slice_bytes(p);
-}
-
 size_t NAME(direct_scratch)(const ebbk_conv *g, ebbk_product what, int threads)
 {
-  pass   p = forward_pass(g);
-  size_t bytes = 0;
-  if (what == EBBK_FORWARD) return pass_scratch(&p, threads);
   if (what == EBBK_GRAD_WEIGHT) return NAME(direct_weight_scratch)(g, threads);
-  for (int class = 0; class < gradient_classes(g); class++) {
-    p = gradient_pass(g, class);
-    if (pass_scratch(&p, threads) > bytes) bytes = pass_scratch(&p, threads);
-  }
-  return bytes;
+  pass p = make_pass(g, what);
+  return panels_bytes(&p) + (size_t)threads * slice_bytes(&p);
 }
 
 /* ---- packing: input rows with their zero border ------------------------------------------------------------------ */
@@ -172,29 +186,37 @@ static void pack_plane(float *to, const packing *p, int d, int top, int rows)
   for (int r = 0; r < rows; r++) pack_row(to + (size_t)r * (size_t)p->columns * (size_t)p->s->c, p, d, top + r);
 }
 
-/* ---- panels: for each block of WIDE vectors of output channels its weights (taps, ci, lanes), zeros beyond co ---- */
+/* ---- panels: for each class and each block of WIDE vectors of output channels its weights (taps, ci, lanes), zeros beyond
+ * co ------------------------------------------------------------------------------------------------------------------ */
 static void fill_lanes(float *to, const float *w, size_t w_co, int lanes, int co)
 {
   for (int o = 0; o < lanes; o++) to[o] = o < co ? w[(size_t)o * w_co] : 0;
 }
 
-static void fill_panels(const pass *p, float *panels, const int kernel[3])
+/* Tap t of a class. */
+static void fill_tap(const pass *p, const class *c, float *panels, int t)
 {
-  size_t steps = (size_t)p->taps * (size_t)p->ci;
-#pragma omp parallel for if (steps * (size_t)p->co > 16384)
-  for (int t = 0; t < p->taps; t++) {
-    const axis *a = p->a;
-    int td = t / (a[1].taps * a[2].taps), th = t / a[2].taps % a[1].taps, tw = t % a[2].taps;
-    int k =
-        ((a[0].k0 + a[0].kstep * td) * kernel[1] + a[1].k0 + a[1].kstep * th) * kernel[2] + a[2].k0 + a[2].kstep * tw;
-    const float *w = p->w + (size_t)k * (size_t)p->ci * (size_t)p->co;
-    for (int v = 0; v < p->vectors; v += WIDE) {
-      int    lanes = least(WIDE, p->vectors - v) * VL;
-      float *panel = panels + (size_t)(v * VL) * steps + (size_t)t * (size_t)p->ci * (size_t)lanes;
-      for (int i = 0; i < p->ci; i++)
-        fill_lanes(panel + i * lanes, w + (size_t)i * p->w_ci + (size_t)(v * VL) * p->w_co, p->w_co, lanes,
-                   p->co - v * VL);
-    }
+  const axis  *a = c->a;
+  const int   *kernel = p->g->kernel;
+  size_t       steps = (size_t)c->taps * (size_t)p->ci;
+  int          td = t / (a[1].taps * a[2].taps), th = t / a[2].taps % a[1].taps, tw = t % a[2].taps;
+  int          kd = a[0].k0 + a[0].kstep * td, kh = a[1].k0 + a[1].kstep * th, kw = a[2].k0 + a[2].kstep * tw;
+  const float *w = p->w + (size_t)((kd * kernel[1] + kh) * kernel[2] + kw) * (size_t)p->ci * (size_t)p->co;
+  for (int v = 0; v < p->vectors; v += WIDE) {
+    int    lanes = least(WIDE, p->vectors - v) * VL;
+    float *panel = panels + (size_t)(v * VL) * steps + (size_t)t * (size_t)p->ci * (size_t)lanes;
+    for (int i = 0; i < p->ci; i++)
+      fill_lanes(panel + i * lanes, w + (size_t)i * p->w_ci + (size_t)(v * VL) * p->w_co, p->w_co, lanes, p->co - v * VL);
+  }
+}
+
+static void fill_panels(const pass *p, float *panels)
+{
+  for (int k = 0; k < p->classes; k++) {
+    class c = class_of(p, k);
+#pragma omp parallel for if (panel_floats(p, c.taps) > 16384)
+    for (int t = 0; t < c.taps; t++) fill_tap(p, &c, panels, t);
+    panels += panel_floats(p, c.taps);
   }
 }
 
@@ -207,7 +229,7 @@ typedef struct block {
   size_t       x_row, x_pixel, y_row, y_pixel;
 } block;
 
-static void sweep_block(const block *b, int channel, int vectors, int shift, const sweep *s, ahead *next)
+static void sweep_block(const block *b, int channel, int vectors, int shift, const sweep *s)
 {
   const float *x[PIXELS_MOST];
   float       *y[PIXELS_MOST];
@@ -223,12 +245,11 @@ static void sweep_block(const block *b, int channel, int vectors, int shift, con
     }
     if (vectors == WIDE) wide_tile(y, x, s);
     else narrow_tile(y, x, s);
-    look_ahead(next);
   }
 }
 
 /* The same by runs; what is left of each row by single pixels. */
-static void sweep_runs(const block *b, int channel, int vectors, int shift, const sweep *s, ahead *next)
+static void sweep_runs(const block *b, int channel, int vectors, int shift, const sweep *s)
 {
   int run = vectors == WIDE                                        ? WIDE_RUN
             : b->columns % NARROW_LONG_RUN == 0 && REGISTERS == 32 ? NARROW_LONG_RUN
@@ -242,54 +263,59 @@ static void sweep_runs(const block *b, int channel, int vectors, int shift, cons
       if (vectors == WIDE) wide_run(y, b->y_pixel, x, b->x_pixel, s);
       else if (run == NARROW_RUN) narrow_run(y, b->y_pixel, x, b->x_pixel, s);
       else narrow_long_run(y, b->y_pixel, x, b->x_pixel, s);
-      look_ahead(next);
     }
   rest.x += (size_t)covered * b->x_pixel;
   rest.y += (size_t)covered * b->y_pixel;
   rest.columns -= covered;
-  if (rest.columns) sweep_block(&rest, channel, vectors, shift, s, next);
+  if (rest.columns) sweep_block(&rest, channel, vectors, shift, s);
 }
 
 /* Runs pay where rows are long enough and, for wide panels, the registers hold the weights of three taps. */
-static bool takes_runs(const pass *p, int vectors)
+static bool takes_runs(const class *c, int vectors)
 {
-  const axis *a = &p->a[2];
+  const axis *a = &c->a[2];
   return a->taps == RUN_TAPS && a->stride == 1 && a->count >= NARROW_RUN && (vectors == 1 || REGISTERS == 32);
 }
 
 /* All sweeps of one panel over a block, so that each sweep's weights stay in L1 while it passes. */
-static void panel_block(const pass *p, const block *b, const float *panels, const ptrdiff_t *offsets, int v,
+static void panel_block(const pass *p, const class *c, const block *b, const float *panels, const ptrdiff_t *offsets, int v,
                         ahead *next)
 {
   int   vectors = least(WIDE, p->vectors - v), lanes = vectors * VL, channel = v * VL;
-  bool  runs = takes_runs(p, vectors);
+  bool  runs = takes_runs(c, vectors);
   int   group = runs ? RUN_TAPS : 1; /* taps that stay together */
   int   pieces = parts(p->ci, STEPS / group), ci = parts(p->ci, pieces);
-  int groups = p->taps / group, sweeps = most(1, parts(groups, STEPS / (ci * group))),
+  int groups = c->taps / group, sweeps = most(1, parts(groups, STEPS / (ci * group))),
       taps = parts(groups, sweeps) * group;
-  const float *panel = panels + (size_t)channel * (size_t)p->taps * (size_t)p->ci;
-  sweep s = {.w_tap = (size_t)(p->ci * lanes), .b = p->b ? p->b + channel : NULL, .first = true,
+  const float *panel = panels + (size_t)channel * (size_t)c->taps * (size_t)p->ci;
+  sweep s = {.w_tap = (size_t)(p->ci * lanes), .b = p->b ? p->b + channel : NULL, .first = true, .next = next,
              .tail = least(VL, p->co - channel - (vectors - 1) * VL)};
-  for (int t = 0; t == 0 || t < p->taps; t += most(1, taps))
+  for (int t = 0; t == 0 || t < c->taps; t += most(1, taps))
     for (int k = 0; k < p->ci; k += ci) {
       s.w = panel + ((size_t)t * (size_t)p->ci + (size_t)k) * (size_t)lanes;
       s.offset = offsets + t;
-      s.taps = least(taps, p->taps - t);
+      s.taps = least(taps, c->taps - t);
       s.ci = least(ci, p->ci - k);
-      if (runs) sweep_runs(b, channel, vectors, k, &s, next);
-      else sweep_block(b, channel, vectors, k, &s, next);
+      if (runs) sweep_runs(b, channel, vectors, k, &s);
+      else sweep_block(b, channel, vectors, k, &s);
       s.first = false;
     }
 }
 
 /* ---- work items ------------------------------------------------------------------------------------------------- */
-/* Offsets of the taps from a pixel's pointer; planes of a ring change places with the depth. */
-static void tap_offsets(ptrdiff_t *offset, const pass *p, int first_plane, size_t plane, size_t row, size_t pixel)
+/* Strides of the input as tiles read it: packed, or the image itself. */
+typedef struct strides { size_t plane, row, pixel; } strides;
+
+/* Offsets of a class's taps from the frame's first position; planes of a ring change places with the depth. */
+static void tap_offsets(ptrdiff_t *offset, const pass *p, const class *c, int first_plane, const strides *s)
 {
-  for (int td = 0; td < p->a[0].taps; td++) {
-    size_t at = (size_t)(p->packed ? (first_plane + td) % p->a[0].taps : td) * plane;
-    for (int th = 0; th < p->a[1].taps; th++)
-      for (int tw = 0; tw < p->a[2].taps; tw++) *offset++ = (ptrdiff_t)(at + (size_t)th * row + (size_t)tw * pixel);
+  int first[3];
+  for (int i = 0; i < 3; i++) first[i] = c->a[i].shift - p->a[i].shift;
+  for (int td = first[0]; td < first[0] + c->a[0].taps; td++) {
+    size_t at = (size_t)(p->packed ? (first_plane + td) % p->a[0].taps : td) * s->plane;
+    for (int th = first[1]; th < first[1] + c->a[1].taps; th++)
+      for (int tw = first[2]; tw < first[2] + c->a[2].taps; tw++)
+        *offset++ = (ptrdiff_t)(at + (size_t)th * s->row + (size_t)tw * s->pixel);
   }
 }
 
@@ -307,19 +333,19 @@ static ahead plan_ahead(const pass *p, const place *q, int d)
 {
   const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
   int         in[3] = {ad->in, ah->in, aw->in}, rows = least(p->rows, ah->count - q->row_block * p->rows);
-  int         calls = parts(p->vectors, WIDE) * parts(rows * aw->count, PIXELS_MOST);
+  int         calls = p->g->kernel[0] * p->g->kernel[1] * p->g->kernel[2] * parts(p->vectors, WIDE) * parts(rows * aw->count, PIXELS_MOST);
   return ahead_rows(p->x.x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * p->x.xs, p->x.xs, in, p->ci,
                     d * ad->stride + ad->shift + ad->taps - 1, q->row_block * p->rows * ah->stride + ah->shift,
                     axis_reach(ah, rows), calls);
 }
 
-/* Where the results of a row block at output depth d go. */
-static block results_at(const pass *p, int n, int d, int row, int rows)
+/* Where a class's results of a row block at depth d go. */
+static block results_at(const pass *p, const class *c, int n, int d, int row)
 {
-  const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
+  const axis *ad = &c->a[0], *ah = &c->a[1], *aw = &c->a[2];
   size_t      ys = (size_t)p->y.stride, line = (size_t)aw->out * ys;
   size_t      plane = (size_t)n * (size_t)ad->out + (size_t)(ad->first + ad->step * d);
-  block       b = {.rows = rows, .columns = aw->count, .y_row = (size_t)ah->step * line, .y_pixel = (size_t)aw->step * ys};
+  block       b = {.rows = least(p->rows, ah->count - row), .columns = aw->count, .y_row = (size_t)ah->step * line, .y_pixel = (size_t)aw->step * ys};
   b.y = (float *)p->y.y + (plane * (size_t)ah->out + (size_t)(ah->first + ah->step * row)) * line + (size_t)aw->first * ys;
   return b;
 }
@@ -336,49 +362,74 @@ static void write_block(const pass *p, const block *to, const float *results, eb
       }
 }
 
+/* A thread's slice, where its tiles read, and what they saw. */
+typedef struct bench {
+  ptrdiff_t   *offsets;
+  float       *input, *results;
+  const float *x; /* at the frame's first position of the row block at this depth */
+  strides      s;
+  ebbk_range   seen;
+  ahead        next;
+} bench;
+
+static bench bench_of(const pass *p, char *slice, int rows)
+{
+  bench b = {.offsets = (ptrdiff_t *)slice, .input = (float *)(slice + offsets_bytes(p))};
+  b.results = b.input + input_bytes(p) / sizeof(float);
+  b.x = b.input;
+  b.s.pixel = p->packed ? (size_t)p->ci : p->x.xs;
+  b.s.row = (size_t)(p->packed ? axis_reach(&p->a[2], p->a[2].count) : p->a[2].in) * b.s.pixel;
+  b.s.plane = p->packed ? plane_floats(p, rows) : (size_t)p->a[1].in * b.s.row;
+  return b;
+}
+
+/* A class's results of a row block at depth d; none if its image ends before. */
+static void class_block(const pass *p, const class *c, const float *panels, const place *q, int d, bench *s)
+{
+  int row = q->row_block * p->rows;
+  if (d >= c->a[0].count || row >= c->a[1].count || c->a[2].count == 0) return;
+  block to = results_at(p, c, q->n, d, row), b = to;
+  if (p->y.how != EBBK_SET) b.y = s->results, b.y_row = (size_t)(b.columns * p->co), b.y_pixel = (size_t)p->co;
+  b.x = s->x, b.x_row = (size_t)p->a[1].stride * s->s.row, b.x_pixel = (size_t)p->a[2].stride * s->s.pixel;
+  tap_offsets(s->offsets, p, c, d * p->a[0].stride, &s->s);
+  for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, c, &b, panels, s->offsets, v, &s->next);
+  if (p->y.how != EBBK_SET) write_block(p, &to, s->results, &s->seen);
+}
+
 static void item(const pass *p, const float *panels, char *slice, const place *q, const place *following)
 {
   const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
-  ptrdiff_t  *offset = (ptrdiff_t *)slice;
-  float      *input = (float *)(slice + offsets_bytes(p)), *results = input + input_bytes(p) / sizeof(float);
-  int         row = q->row_block * p->rows, rows = least(p->rows, ah->count - row);
-  int         top = row * ah->stride + ah->shift;
+  int         row = q->row_block * p->rows, rows = least(p->rows, ah->count - row), top = row * ah->stride + ah->shift;
   size_t      in_row = (size_t)aw->in * p->x.xs, in_plane = (size_t)ah->in * in_row;
   packing from = {.s = &p->x, .x = p->x.x + (size_t)q->n * (size_t)ad->in * in_plane, .sample = q->n,
                   .in = {ad->in, ah->in, aw->in}, .left = aw->shift, .columns = axis_reach(aw, aw->count)};
-  size_t      pixel = p->packed ? (size_t)p->ci : p->x.xs;
-  size_t      line = p->packed ? (size_t)from.columns * pixel : in_row;
-  size_t      plane = p->packed ? plane_floats(p, rows) : in_plane;
-  block       b = {.x = input, .rows = rows, .columns = aw->count, .x_row = (size_t)ah->stride * line,
-                   .x_pixel = (size_t)aw->stride * pixel};
-  ebbk_range  seen = {0};
+  bench       s = bench_of(p, slice, rows);
   int         loaded = 0; /* planes before this one are in the ring or no longer needed */
   for (int d = q->depth; d < q->end; d++) {
-    int   front = d * ad->stride;
-    ahead next = d + 1 < q->end ? plan_ahead(p, q, d + 1) : plan_ahead(p, following, following->depth);
+    int front = d * ad->stride;
+    s.next = d + 1 < q->end ? plan_ahead(p, q, d + 1) : plan_ahead(p, following, following->depth);
     if (p->packed)
       for (loaded = most(loaded, front); loaded < front + ad->taps; loaded++)
-        pack_plane(input + (size_t)(loaded % ad->taps) * plane, &from, loaded + ad->shift, top, axis_reach(ah, rows));
-    else if (p->taps)
-      b.x = from.x + (size_t)(front + ad->shift) * in_plane + (size_t)top * in_row + (size_t)aw->shift * p->x.xs;
-    tap_offsets(offset, p, front, plane, line, pixel);
-    block to = results_at(p, q->n, d, row, rows);
-    if (p->y.how == EBBK_SET) b.y = to.y, b.y_row = to.y_row, b.y_pixel = to.y_pixel;
-    else b.y = results, b.y_row = (size_t)(aw->count * p->co), b.y_pixel = (size_t)p->co;
-    for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, &b, panels, offset, v, &next);
-    if (p->y.how != EBBK_SET) write_block(p, &to, results, &seen);
+        pack_plane(s.input + (size_t)(loaded % ad->taps) * s.s.plane, &from, loaded + ad->shift, top, axis_reach(ah, rows));
+    else s.x = from.x + (size_t)(front + ad->shift) * in_plane + (size_t)top * in_row + (size_t)aw->shift * p->x.xs;
+    const float *panel = panels;
+    for (int k = 0; k < p->classes; k++) {
+      class c = class_of(p, k);
+      class_block(p, &c, panel, q, d, &s);
+      panel += panel_floats(p, c.taps);
+    }
   }
-  join_range(p->y.range, &seen);
+  join_range(p->y.range, &s.seen);
 }
 
-static void run(const pass *p, const int kernel[3], char *scratch)
+static void run(const pass *p, char *scratch)
 {
-  float *panels = (float *)scratch;
-  char  *slices = scratch + panel_bytes(p);
-  int    items = p->n * p->row_blocks * p->depth_runs;
-  double flops = 2.0 * p->taps * p->ci * p->co * p->n * p->a[0].count * p->a[1].count * p->a[2].count;
-  if (p->a[0].count == 0 || p->a[1].count == 0 || p->a[2].count == 0) return; /* an image smaller than the stride */
-  fill_panels(p, panels, kernel);
+  float     *panels = (float *)scratch;
+  char      *slices = scratch + panels_bytes(p);
+  const int *kernel = p->g->kernel, *out = p->g->out;
+  int        items = p->n * p->row_blocks * p->depth_runs;
+  double     flops = 2.0 * kernel[0] * kernel[1] * kernel[2] * p->ci * p->co * p->n * out[0] * out[1] * out[2];
+  fill_panels(p, panels);
   deal d = deal_out((size_t)items, flops > FLOPS_PARALLEL ? omp_get_max_threads() : 1);
 #pragma omp parallel num_threads(d.threads)
   FOR_DEALT(i, d)
@@ -390,19 +441,17 @@ static void run(const pass *p, const int kernel[3], char *scratch)
 
 void NAME(direct_forward)(ebbk_output y, ebbk_input x, const float *w, const float *b, const ebbk_conv *g, void *scratch)
 {
-  pass p = forward_pass(g);
+  pass p = make_pass(g, EBBK_FORWARD);
   p.y = y, p.x = source_of(&x, g->ci, 0, g->ci), p.w = w, p.b = b;
   p.packed |= p.x.how != PLAIN;
-  run(&p, g->kernel, scratch);
+  run(&p, scratch);
 }
 
 /* dx[q stride + k - pad, ci] = sum over q, k, co of dy[q, co] w[k, ci, co] */
 void NAME(direct_grad_data)(ebbk_output dx, const float *dy, int dys, const float *w, const ebbk_conv *g, void *scratch)
 {
-  for (int class = 0; class < gradient_classes(g); class++) {
-    pass       p = gradient_pass(g, class);
-    ebbk_input from = ebbk_read(dy, dys);
-    p.y = dx, p.x = source_of(&from, g->co, 0, g->co), p.w = w;
-    run(&p, g->kernel, scratch);
-  }
+  pass       p = make_pass(g, EBBK_GRAD_DATA);
+  ebbk_input from = ebbk_read(dy, dys);
+  p.y = dx, p.x = source_of(&from, g->co, 0, g->co), p.w = w;
+  run(&p, scratch);
 }

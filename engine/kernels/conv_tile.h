@@ -27,6 +27,7 @@ typedef struct sweep {
   int              taps, ci;
   bool             first;
   int              tail;    /* channels in the last vector */
+  ahead           *next;    /* a step a tap */
 } sweep;
 
 /* y[i, v] += sum over taps and ci of x[i][offset[tap] + ci] w[tap, ci, v] */
@@ -41,12 +42,14 @@ INLINE void tile(const int pixels, const int vectors, float *const *y, const flo
     for (int v = 0; v < vectors; v++) {
       int          n = v == vectors - 1 ? s->tail : VL;
       const float *from = s->first ? s->b : y[i];
+      if (s->first) __builtin_prefetch(y[i] + v * VL, 1);
       acc[i][v] = from ? load_tail(from + v * VL, n) : (vec){0};
     }
   }
   for (int t = 0; t < s->taps; t++) {
     const float *panel = s->w + (size_t)t * s->w_tap;
     ptrdiff_t    end = s->offset[t] + s->ci;
+    look_ahead(s->next);
     for (ptrdiff_t k = s->offset[t]; k < end; k++, panel += vectors * VL) {
       UNROLL
       for (int v = 0; v < vectors; v++) w[v] = load(panel + v * VL);
@@ -88,12 +91,14 @@ INLINE void run_tile(const int pixels, const int vectors, float *y, size_t y_pix
     for (int v = 0; v < vectors; v++) {
       int          n = v == vectors - 1 ? s->tail : VL;
       const float *from = s->first ? s->b : y + (size_t)i * y_pixel;
+      if (s->first) __builtin_prefetch(y + (size_t)i * y_pixel + v * VL, 1);
       acc[i][v] = from ? load_tail(from + v * VL, n) : (vec){0};
     }
   for (int t = 0; t < s->taps; t += RUN_TAPS) {
     const float *panel = s->w + (size_t)t * s->w_tap;
     UNROLL
     for (int i = 0; i < (pixels + 4) / 3; i++) at[i] = (const char *)(x + s->offset[t]) + 3 * (size_t)i * step;
+    look_ahead(s->next);
     for (int k = 0; k < s->ci; k++, panel += vectors * VL) {
       UNROLL
       for (int j = 0; j < RUN_TAPS; j++)
