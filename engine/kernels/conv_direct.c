@@ -233,9 +233,9 @@ static void sweep_block(const block *b, int channel, int vectors, int shift, con
 {
   const float *x[PIXELS_MOST];
   float       *y[PIXELS_MOST];
-  int          pixels = vectors == WIDE ? WIDE_PIXELS : NARROW_PIXELS;
   int          left = b->rows * b->columns, row = 0, column = 0;
   while (left > 0) {
+    int pixels = vectors < WIDE ? NARROW_PIXELS : left <= 2 * FEW_PIXELS ? FEW_PIXELS : WIDE_PIXELS;
     for (int i = 0; i < pixels; i++) {
       x[i] = b->x + (size_t)row * b->x_row + (size_t)column * b->x_pixel + shift;
       y[i] = b->y + (size_t)row * b->y_row + (size_t)column * b->y_pixel + channel;
@@ -243,8 +243,9 @@ static void sweep_block(const block *b, int channel, int vectors, int shift, con
         if (++column == b->columns) column = 0, row++;
       }
     }
-    if (vectors == WIDE) wide_tile(y, x, s);
-    else narrow_tile(y, x, s);
+    if (vectors < WIDE) narrow_tile(y, x, s);
+    else if (pixels == FEW_PIXELS) few_tile(y, x, s);
+    else wide_tile(y, x, s);
   }
 }
 

@@ -10,6 +10,7 @@
 enum {
   WIDE = 2,                                            /* vectors in a panel, 1 in the last if their number is odd */
   WIDE_PIXELS = REGISTERS == 32 ? 12 : VL == 8 ? 6 : 4, /* with weights and an input value these fill the registers */
+  FEW_PIXELS = WIDE_PIXELS / 3,                        /* of a block's last ones: few are repeated */
   NARROW_PIXELS = REGISTERS == 32 ? 12 : 8,
   RUN_TAPS = 3,
   WIDE_RUN = 8,
@@ -70,6 +71,11 @@ INLINE void tile(const int pixels, const int vectors, float *const *y, const flo
 NOINLINE void wide_tile(float *const *y, const float *const *x, const sweep *s)
 {
   tile(WIDE_PIXELS, WIDE, y, x, s);
+}
+
+NOINLINE void few_tile(float *const *y, const float *const *x, const sweep *s)
+{
+  tile(FEW_PIXELS, WIDE, y, x, s);
 }
 
 NOINLINE void narrow_tile(float *const *y, const float *const *x, const sweep *s)
