@@ -174,6 +174,7 @@ typedef struct piece {
   const float *x, *dy;
   size_t       x_sample, x_row, x_pixel, dy_vector; /* dy's pixels follow one another, VL apart */
   int          samples, rows, columns;
+  ahead       *next;                                /* of both operands: a step a row */
 } piece;
 
 /* Row i of x, counted through all samples. */
@@ -205,6 +206,8 @@ INLINE void tile(const int channels, const int vectors, float *sum, size_t sum_r
   ask_for(channels, vectors, sum, sum_row);
   for (int i = 0; i < s->samples * s->rows; i++) {
     const float *x = row_of(s, i);
+    look_ahead(&s->next[0]);
+    look_ahead(&s->next[1]);
     for (int w = 0; w < s->columns; w++, x += s->x_pixel, dy += VL) {
       UNROLL
       for (int v = 0; v < vectors; v++) b[v] = load(dy + (size_t)v * s->dy_vector);
@@ -250,6 +253,8 @@ NOINLINE void row_tile(float *sum, size_t sum_tap, size_t sum_row, const piece *
     for (int i = 0; i < CHANNELS; i++) acc[j][i] = (vec){0};
   for (int r = 0; r < s->samples * s->rows; r++, dy += s->columns * VL) {
     const float *x = row_of(s, r), *at = dy, *end = dy + s->columns * VL;
+    look_ahead(&s->next[0]);
+    look_ahead(&s->next[1]);
     b[0] = load(at);
     add_column(acc, x, b, 0, 0);
     b[1] = b[0], b[0] = load(at + VL);
@@ -293,20 +298,16 @@ static bool takes_rows(const plan *p)
 
 /* One row of taps: sum (taps, padded, lanes) from its first on += the products of a piece, from the channel on where the piece
  * has it. */
-static void add_taps(const plan *p, float *sum, piece s, int vectors, ahead next[2])
+static void add_taps(const plan *p, float *sum, piece s, int vectors)
 {
   size_t lanes = (size_t)(p->vectors * VL), tap = (size_t)p->padded * lanes;
   if (takes_rows(p)) {
     row_tile(sum, tap, lanes, &s);
-    look_ahead(&next[0]);
-    look_ahead(&next[1]);
     return;
   }
   for (int t = 0; t < p->a[2].taps; t++, sum += tap, s.x += STEP) {
     if (vectors == 2) wide_tile(sum, lanes, &s);
     else narrow_tile(sum, lanes, &s);
-    look_ahead(&next[0]);
-    look_ahead(&next[1]);
   }
 }
 
@@ -316,7 +317,7 @@ static void add_piece(const plan *p, float *sum, const window *in, int row, int 
   size_t lanes = (size_t)(p->vectors * VL), line = (size_t)p->a[2].taps * (size_t)p->padded * lanes;
   int    columns = p->a[2].count;
   piece  s = {.x_sample = in->sample, .x_row = (size_t)p->a[1].stride * in->row, .x_pixel = (size_t)p->a[2].stride * STEP,
-              .dy_vector = in->pixels * VL, .samples = in->samples, .rows = rows, .columns = columns};
+              .dy_vector = in->pixels * VL, .samples = in->samples, .rows = rows, .columns = columns, .next = next};
   for (int v = 0, vectors; v < p->vectors; v += vectors) {
     vectors = takes_rows(p) ? 1 : least(2, p->vectors - v);
     int step = takes_rows(p) || vectors == 2 ? CHANNELS : STEP;
@@ -326,7 +327,7 @@ static void add_piece(const plan *p, float *sum, const window *in, int row, int 
       for (int td = 0; td < p->a[0].taps; td++)
         for (int th = 0; th < p->a[1].taps; th++, to += line) {
           s.x = taps_at(p, in, i, td, th) + (size_t)row * s.x_row;
-          add_taps(p, to, s, vectors, next);
+          add_taps(p, to, s, vectors);
         }
     }
   }
@@ -337,13 +338,6 @@ static int piece_rows(const plan *p, int rows)
 {
   if (p->samples > 1) return rows;
   return parts(rows, parts(rows, most(1, PIECE_PIXELS / p->a[2].count)));
-}
-
-static int tiles(const plan *p, int rows, int channels)
-{
-  int pieces = parts(rows, piece_rows(p, rows));
-  if (takes_rows(p)) return pieces * p->vectors * parts(channels, CHANNELS) * (p->taps / ROW_TAPS);
-  return pieces * parts(p->vectors, 2) * parts(channels, CHANNELS) * p->taps;
 }
 
 static void add_block(const plan *p, float *sum, const window *in, int rows, int channels, ahead next[2])
@@ -404,6 +398,14 @@ static void plan_ahead(ahead next[2], const plan *p, const place *q, int channel
   next[1] = ahead_rows(p->dy + q->pixel * p->dys, p->dys, out, p->co, 0, 0, q->samples * q->rows, calls);
 }
 
+/* Rows that all tiles of an item go through. */
+static int steps(const plan *p, const place *q, int channels)
+{
+  int rows = q->samples * q->rows;
+  if (takes_rows(p)) return rows * p->vectors * parts(channels, CHANNELS) * (p->taps / ROW_TAPS);
+  return rows * parts(p->vectors, 2) * parts(channels, CHANNELS) * p->taps;
+}
+
 static void unit(const plan *p, float *partial, char *slice, int chunk, int group)
 {
   int    channel = group * p->group, channels = least(p->group, p->padded - channel), loaded = 0;
@@ -419,7 +421,7 @@ static void unit(const plan *p, float *partial, char *slice, int chunk, int grou
     if (q.d == 0) loaded = 0; /* other samples or another row block: the ring starts again */
     loaded = pack_input(p, x, &in, &q, channel, loaded);
     pack_output(dy, p, p->dy + q.pixel * p->dys, in.pixels);
-    plan_ahead(next, p, &following, channel, channels, tiles(p, q.rows, channels));
+    plan_ahead(next, p, &following, channel, channels, steps(p, &q, channels));
     add_block(p, sum, &in, q.rows, channels, next);
   }
 }
