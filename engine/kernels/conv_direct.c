@@ -1,5 +1,5 @@
 /* conv_direct.c -- direct convolution and its data gradient.
- * Owns: passes and work items, packed input, weights in panels. Must not know: the weight gradient (conv_direct_weight.c).
+ * Owns: classes of results and work items, packed input, weights in panels. Must not know: the weight gradient (conv_direct_weight.c).
  *
  * A class of results is y[first + step j] = b + sum over taps t, channels ci of w[t, ci] x[j stride + shift + t] in every
  * dimension. The forward pass has one. The data gradient has one for each remainder of input pixels modulo the stride,
@@ -11,7 +11,6 @@
  * row ends are no cases of their own; tiles that run over the block's end repeat its last pixel. Rows with three taps
  * and stride 1, as most layers have, take the faster tile for runs of pixels.
  * Cost: 2 taps Cin Cout FLOP an output pixel. */
-#include "kernels/conv_parts.h"
 #include "kernels/conv_tile.h"
 #include "kernels/conv_ways.h"
 #include "kernels/deal.h"
@@ -30,7 +29,7 @@ typedef struct pass {
   const ebbk_conv *g;
   ebbk_product what;    /* EBBK_FORWARD or EBBK_GRAD_DATA */
   int          n, ci, co, classes;
-  axis         a[3];    /* the frame: of all classes the most results, from the first to the last position that they read */
+  axis         a[3];    /* the frame of all classes: the most results, and from the first to the last position they read */
   source       x;       /* (n in, ci) */
   ebbk_output  y;       /* (n out, co) */
   const float *b;       /* (co) or NULL */
@@ -329,15 +328,22 @@ static place place_of(const pass *p, int i)
   return (place){i / runs, i % runs / p->depth_runs, depth, least(p->a[0].count, depth + p->depths)};
 }
 
-/* The last plane that output depth d reads: in a ring, all others are there already. */
+/* At least so many steps do the tiles of a row block look ahead. */
+static int steps_of(const pass *p, int rows)
+{
+  const int *kernel = p->g->kernel;
+  int        taps = kernel[0] * kernel[1] * (p->a[2].taps == RUN_TAPS ? 1 : kernel[2]);
+  return taps * parts(p->vectors, WIDE) * parts(rows * p->a[2].count, PIXELS_MOST);
+}
+
+/* The last plane that depth d reads: in a ring, all others are there already. */
 static ahead plan_ahead(const pass *p, const place *q, int d)
 {
   const axis *ad = &p->a[0], *ah = &p->a[1], *aw = &p->a[2];
   int         in[3] = {ad->in, ah->in, aw->in}, rows = least(p->rows, ah->count - q->row_block * p->rows);
-  int         calls = p->g->kernel[0] * p->g->kernel[1] * p->g->kernel[2] * parts(p->vectors, WIDE) * parts(rows * aw->count, PIXELS_MOST);
   return ahead_rows(p->x.x + (size_t)q->n * (size_t)ad->in * (size_t)ah->in * (size_t)aw->in * p->x.xs, p->x.xs, in, p->ci,
                     d * ad->stride + ad->shift + ad->taps - 1, q->row_block * p->rows * ah->stride + ah->shift,
-                    axis_reach(ah, rows), calls);
+                    axis_reach(ah, rows), steps_of(p, rows));
 }
 
 /* Where a class's results of a row block at depth d go. */
@@ -346,7 +352,8 @@ static block results_at(const pass *p, const class *c, int n, int d, int row)
   const axis *ad = &c->a[0], *ah = &c->a[1], *aw = &c->a[2];
   size_t      ys = (size_t)p->y.stride, line = (size_t)aw->out * ys;
   size_t      plane = (size_t)n * (size_t)ad->out + (size_t)(ad->first + ad->step * d);
-  block       b = {.rows = least(p->rows, ah->count - row), .columns = aw->count, .y_row = (size_t)ah->step * line, .y_pixel = (size_t)aw->step * ys};
+  block       b = {.rows = least(p->rows, ah->count - row), .columns = aw->count, .y_row = (size_t)ah->step * line,
+                   .y_pixel = (size_t)aw->step * ys};
   b.y = (float *)p->y.y + (plane * (size_t)ah->out + (size_t)(ah->first + ah->step * row)) * line + (size_t)aw->first * ys;
   return b;
 }
@@ -363,38 +370,47 @@ static void write_block(const pass *p, const block *to, const float *results, eb
       }
 }
 
-/* A thread's slice, where its tiles read, and what they saw. */
-typedef struct bench {
+/* A thread's slice, what its tiles read, and what they saw. */
+typedef struct desk {
   ptrdiff_t   *offsets;
   float       *input, *results;
   const float *x; /* at the frame's first position of the row block at this depth */
   strides      s;
   ebbk_range   seen;
   ahead        next;
-} bench;
+} desk;
 
-static bench bench_of(const pass *p, char *slice, int rows)
+static desk desk_of(const pass *p, char *slice, int rows)
 {
-  bench b = {.offsets = (ptrdiff_t *)slice, .input = (float *)(slice + offsets_bytes(p))};
-  b.results = b.input + input_bytes(p) / sizeof(float);
-  b.x = b.input;
-  b.s.pixel = p->packed ? (size_t)p->ci : p->x.xs;
-  b.s.row = (size_t)(p->packed ? axis_reach(&p->a[2], p->a[2].count) : p->a[2].in) * b.s.pixel;
-  b.s.plane = p->packed ? plane_floats(p, rows) : (size_t)p->a[1].in * b.s.row;
-  return b;
+  desk k = {.offsets = (ptrdiff_t *)slice, .input = (float *)(slice + offsets_bytes(p))};
+  k.results = k.input + input_bytes(p) / sizeof(float);
+  k.x = k.input;
+  k.s.pixel = p->packed ? (size_t)p->ci : p->x.xs;
+  k.s.row = (size_t)(p->packed ? axis_reach(&p->a[2], p->a[2].count) : p->a[2].in) * k.s.pixel;
+  k.s.plane = p->packed ? plane_floats(p, rows) : (size_t)p->a[1].in * k.s.row;
+  return k;
 }
 
 /* A class's results of a row block at depth d; none if its image ends before. */
-static void class_block(const pass *p, const class *c, const float *panels, const place *q, int d, bench *s)
+static void class_block(const pass *p, const class *c, const float *panels, const place *q, int d, desk *k)
 {
   int row = q->row_block * p->rows;
   if (d >= c->a[0].count || row >= c->a[1].count || c->a[2].count == 0) return;
   block to = results_at(p, c, q->n, d, row), b = to;
-  if (p->y.how != EBBK_SET) b.y = s->results, b.y_row = (size_t)(b.columns * p->co), b.y_pixel = (size_t)p->co;
-  b.x = s->x, b.x_row = (size_t)p->a[1].stride * s->s.row, b.x_pixel = (size_t)p->a[2].stride * s->s.pixel;
-  tap_offsets(s->offsets, p, c, d * p->a[0].stride, &s->s);
-  for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, c, &b, panels, s->offsets, v, &s->next);
-  if (p->y.how != EBBK_SET) write_block(p, &to, s->results, &s->seen);
+  if (p->y.how != EBBK_SET) b.y = k->results, b.y_row = (size_t)(b.columns * p->co), b.y_pixel = (size_t)p->co;
+  b.x = k->x, b.x_row = (size_t)p->a[1].stride * k->s.row, b.x_pixel = (size_t)p->a[2].stride * k->s.pixel;
+  tap_offsets(k->offsets, p, c, d * p->a[0].stride, &k->s);
+  for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, c, &b, panels, k->offsets, v, &k->next);
+  if (p->y.how != EBBK_SET) write_block(p, &to, k->results, &k->seen);
+}
+
+static void all_classes(const pass *p, const float *panels, const place *q, int d, desk *k)
+{
+  for (int i = 0; i < p->classes; i++) {
+    class c = class_of(p, i);
+    class_block(p, &c, panels, q, d, k);
+    panels += panel_floats(p, c.taps);
+  }
 }
 
 static void item(const pass *p, const float *panels, char *slice, const place *q, const place *following)
@@ -404,23 +420,18 @@ static void item(const pass *p, const float *panels, char *slice, const place *q
   size_t      in_row = (size_t)aw->in * p->x.xs, in_plane = (size_t)ah->in * in_row;
   packing from = {.s = &p->x, .x = p->x.x + (size_t)q->n * (size_t)ad->in * in_plane, .sample = q->n,
                   .in = {ad->in, ah->in, aw->in}, .left = aw->shift, .columns = axis_reach(aw, aw->count)};
-  bench       s = bench_of(p, slice, rows);
+  desk        k = desk_of(p, slice, rows);
   int         loaded = 0; /* planes before this one are in the ring or no longer needed */
   for (int d = q->depth; d < q->end; d++) {
     int front = d * ad->stride;
-    s.next = d + 1 < q->end ? plan_ahead(p, q, d + 1) : plan_ahead(p, following, following->depth);
+    k.next = d + 1 < q->end ? plan_ahead(p, q, d + 1) : plan_ahead(p, following, following->depth);
     if (p->packed)
       for (loaded = most(loaded, front); loaded < front + ad->taps; loaded++)
-        pack_plane(s.input + (size_t)(loaded % ad->taps) * s.s.plane, &from, loaded + ad->shift, top, axis_reach(ah, rows));
-    else s.x = from.x + (size_t)(front + ad->shift) * in_plane + (size_t)top * in_row + (size_t)aw->shift * p->x.xs;
-    const float *panel = panels;
-    for (int k = 0; k < p->classes; k++) {
-      class c = class_of(p, k);
-      class_block(p, &c, panel, q, d, &s);
-      panel += panel_floats(p, c.taps);
-    }
+        pack_plane(k.input + (size_t)(loaded % ad->taps) * k.s.plane, &from, loaded + ad->shift, top, axis_reach(ah, rows));
+    else k.x = from.x + (size_t)(front + ad->shift) * in_plane + (size_t)top * in_row + (size_t)aw->shift * p->x.xs;
+    all_classes(p, panels, q, d, &k);
   }
-  join_range(p->y.range, &s.seen);
+  join_range(p->y.range, &k.seen);
 }
 
 static void run(const pass *p, char *scratch)

@@ -3,9 +3,10 @@
  *
  * A plain tile takes any pixels, each by its pointer. A run tile takes neighbouring pixels and three neighbouring taps,
  * and uses each input value for all three while it is in a register: a third of the loads, which are the limit for 16
- * output channels. Both do 2 taps Cin FLOP for each result. */
+ * output channels. Both do 2 taps Cin FLOP for each result, whose memory they ask for before: stores of a tile that miss
+ * the cache would hold up the next one. */
 #pragma once
-#include "kernels/vector.h"
+#include "kernels/conv_parts.h"
 
 enum {
   WIDE = 2,                                            /* vectors in a panel, 1 in the last if their number is odd */
@@ -28,7 +29,7 @@ typedef struct sweep {
   int              taps, ci;
   bool             first;
   int              tail;    /* channels in the last vector */
-  ahead           *next;    /* a step a tap */
+  ahead           *next;    /* a step a tap, or a group of them */
 } sweep;
 
 /* y[i, v] += sum over taps and ci of x[i][offset[tap] + ci] w[tap, ci, v] */
