@@ -5,7 +5,7 @@
  *
  * The pixels are cut into chunks and the input channels into groups; a unit of work is one group in one chunk. It packs
  * its channels of x and dy row block by row block (x as a ring of planes in depth) and adds to the chunk's partial dw
- * in scratch; at the end the partials are added up in the order of the chunks. The number of chunks depends on the sizes
+ * in scratch; at the end the partials are added up (partials.h). The number of chunks depends on the sizes
  * only: many for small weights, few for large ones, whose groups are enough to share.
  *
  * Packed, x is (blocks of STEP channels, samples, planes, rows, columns, STEP) with its zero border, dy (vectors, pixels, VL):
@@ -16,6 +16,7 @@
 #include "kernels/conv_parts.h"
 #include "kernels/conv_ways.h"
 #include "kernels/deal.h"
+#include "kernels/partials.h"
 
 enum {
   STEP = 8,                                           /* input channels in a block                    */
@@ -426,19 +427,18 @@ static void unit(const plan *p, float *partial, char *slice, int chunk, int grou
   }
 }
 
-/* dw += partial 0 + partial 1 + ... */
-static void add_partials(const plan *p, float *dw, const float *partials)
+/* dw += the sum of the partials */
+static void add_partials(const plan *p, float *dw, float *partials)
 {
   size_t lanes = (size_t)(p->vectors * VL);
+  fold_halves(partials, partial_floats(p), p->chunks);
 #pragma omp parallel for if (partial_floats(p) * (size_t)p->chunks > 65536)
   for (int row = 0; row < p->taps * p->ci; row++) {
     const float *from = partials + ((size_t)(row / p->ci) * (size_t)p->padded + (size_t)(row % p->ci)) * lanes;
     float       *to = dw + (size_t)row * (size_t)p->co;
     for (int v = 0; v < p->vectors; v++) {
-      vec sum = load(from + v * VL);
       int n = least(VL, p->co - v * VL);
-      for (int c = 1; c < p->chunks; c++) sum += load(from + (size_t)c * partial_floats(p) + v * VL);
-      store_tail(to + v * VL, load_tail(to + v * VL, n) + sum, n);
+      store_tail(to + v * VL, load_tail(to + v * VL, n) + folded(from + v * VL, partial_floats(p), p->chunks), n);
     }
   }
 }

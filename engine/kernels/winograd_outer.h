@@ -9,6 +9,7 @@
  * offset among the transformed tiles, so that all depths of an item are one sum.
  * Cost: 72 depth taps Cin Cout / 16 FLOP an output pixel, and the transforms. */
 #pragma once
+#include "kernels/partials.h"
 #include "kernels/winograd_parts.h"
 
 enum {
@@ -207,7 +208,7 @@ static void outer_item(const outer_plan *p, float *sum, bool add, const transfor
   }
 }
 
-/* dw += G^T (partial 0 + partial 1 + ...) G, of one input channel, tap of depth and vector */
+/* dw += G^T (sum of the partials, whose halves are folded) G, of one input channel, tap of depth and vector */
 static void finish(const outer_plan *p, float *dw, const float *partials, int t, int i, int v)
 {
   size_t row = sums_row(p), tap = (size_t)p->padded * row, out = (size_t)p->ci * (size_t)p->co;
@@ -217,8 +218,7 @@ static void finish(const outer_plan *p, float *dw, const float *partials, int t,
     vec d[PATCH];
     for (int r = 0; r < PATCH; r++) {
       const float *from = partials + (size_t)((r * PATCH + c) * p->g.taps + t) * tap + (size_t)i * row + v * VL;
-      d[r] = load(from);
-      for (int k = 1; k < p->chunks; k++) d[r] += load(from + (size_t)k * sums_floats(p));
+      d[r] = folded(from, sums_floats(p), p->chunks);
     }
     weight_line_adjoint(&columns[0][c], PATCH, d, 1);
   }
@@ -233,8 +233,9 @@ static void finish(const outer_plan *p, float *dw, const float *partials, int t,
 }
 
 /* Channel by channel, so that threads find the sums of their own groups. */
-static void finish_all(const outer_plan *p, float *dw, const float *partials)
+static void finish_all(const outer_plan *p, float *dw, float *partials)
 {
+  fold_halves(partials, sums_floats(p), p->chunks);
 #pragma omp parallel for
   for (int i = 0; i < p->g.taps * p->ci; i++)
     for (int v = 0; v < p->vectors; v++) finish(p, dw, partials, i % p->g.taps, i / p->g.taps, v);
