@@ -30,7 +30,7 @@ static void fold_halves(float *partials, size_t floats, int chunks)
 {
   int second = second_half(chunks), pieces = (int)((floats + PARTIAL_PIECE - 1) / PARTIAL_PIECE);
   if (chunks <= 2) return;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (floats * (size_t)chunks > 65536)
   for (int k = 0; k < 2 * pieces; k++) {
     size_t from = (size_t)(k % pieces) * PARTIAL_PIECE, to = from + PARTIAL_PIECE < floats ? from + PARTIAL_PIECE : floats;
     if (k < pieces) fold_piece(partials, floats, 0, second, from, to);
