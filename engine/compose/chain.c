@@ -40,7 +40,6 @@ ebb_layer *ebb_chain_close(ebb_chain *s)
 static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 {
   const ebb_chain *s = (const ebb_chain *)layer;
-  if (!x.stream) return ebb_shape_none();
   for (int i = 0; i < s->count && x.rank; i++) x = ebb_layer_shape(s->layers[i], x);
   return x;
 }

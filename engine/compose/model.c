@@ -56,6 +56,7 @@ static double initial(const ebb_param *p, ebb_rng g, uint64_t i)
   switch (p->fill) {
   case EBB_FILL_ZERO: return 0;
   case EBB_FILL_ONE: return 1;
+  case EBB_FILL_ORTHOGONAL: return ebb_rng_normal(g, i);
   case EBB_FILL_NORMAL: return p->scale * ebb_rng_normal(g, i);
   case EBB_FILL_TRUNCATED_NORMAL: return p->scale * truncated_normal(g, i, p->count);
   case EBB_FILL_UNIFORM: return p->scale * (2 * ebb_rng_uniform(g, i) - 1);
@@ -64,12 +65,30 @@ static double initial(const ebb_param *p, ebb_rng g, uint64_t i)
   return 0;
 }
 
+/* Rows of a random matrix, each made orthogonal to those before (Gram-Schmidt, twice, in double sums). */
+static void orthonormalise(ebb_real *m, int c)
+{
+  for (int i = 0; i < c; i++) {
+    ebb_real *row = m + i * c;
+    for (int again = 0; again < 2; again++)
+      for (int j = 0; j < i; j++) {
+        double dot = 0;
+        for (int k = 0; k < c; k++) dot += (double)row[k] * (double)m[j * c + k];
+        for (int k = 0; k < c; k++) row[k] -= (ebb_real)(dot * (double)m[j * c + k]);
+      }
+    double norm = 0;
+    for (int k = 0; k < c; k++) norm += (double)row[k] * (double)row[k];
+    for (int k = 0; k < c; k++) row[k] = (ebb_real)((double)row[k] / sqrt(norm));
+  }
+}
+
 void ebb_model_initialise(const ebb_model *m, ebb_real *weights, ebb_real *state, uint64_t seed)
 {
   for (const ebb_param *p = m->params; p; p = p->next) {
     ebb_real *values = (p->kind == EBB_WEIGHT ? weights : state) + p->offset;
     ebb_rng   g = {seed, EBB_RNG_INIT, (uint32_t)p->index};
     for (size_t i = 0; i < p->count; i++) values[i] = (ebb_real)initial(p, g, i);
+    if (p->fill == EBB_FILL_ORTHOGONAL) orthonormalise(values, p->dims[0]);
   }
 }
 
@@ -102,6 +121,7 @@ void ebb_forward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view *y)
   EBB_ASSERT(r->arena->low == 0 && r->kept_count == 0, "the pass before was not released (%zu bytes)", r->arena->low);
   if (r->pass == EBB_TRAIN) r->step++;
   r->keep = r->pass == EBB_EVAL ? EBB_KEEP_NONE : r->policy == EBB_STORE ? EBB_KEEP_ALL : EBB_KEEP_INPUTS;
+  for (int i = 0; r->logdet && i < x.s.n; i++) r->logdet[i] = 0;
   *y = ebb_kept_view(r, ebb_layer_shape(m->root, x.s));
   ebb_forward_layer(m->root, r, x, *y);
 }

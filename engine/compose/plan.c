@@ -35,6 +35,20 @@ static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, ebb_plan_optio
   ebb_release(r);
 }
 
+static void note_logdet(const ebb_layer *l, int depth, void *context)
+{
+  (void)depth;
+  if (l->ops->logdet) *(bool *)context = true;
+}
+
+/* log|det| of each sample, where a layer has one. */
+static size_t logdet_bytes(const ebb_plan *p, const ebb_model *m)
+{
+  bool any = false;
+  ebb_model_walk(m, note_logdet, &any);
+  return any ? ebb_align((size_t)p->x.n * sizeof(double)) : 0;
+}
+
 /* The parts of the model region, in the order in which ebb_workspace_create takes them. */
 static void plan_model_region(ebb_plan *p, const ebb_model *m, ebb_plan_options o)
 {
@@ -45,7 +59,7 @@ static void plan_model_region(ebb_plan *p, const ebb_model *m, ebb_plan_options 
   p->gradients = o.training ? p->weights : 0;
   p->optimizer = o.training ? ebb_align(o.optimizer) : 0;
   p->state = ebb_align(m->states * sizeof(ebb_real)) + p->saved + ebb_align(layers * sizeof(size_t)) +
-             ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept));
+             ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept)) + logdet_bytes(p, m);
 }
 
 /* ---- blocks that are spared their replay ---------------------------------------------------------------------- */
@@ -191,6 +205,7 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
                      .kept_size = p->kept_views,
                      .policy = p->policy,
                      .spared = spared};
+  if (logdet_bytes(p, m)) w->run.logdet = from_model(w, logdet_bytes(p, m));
   lay_out_saved(&w->run, m, p);
   return EBB_OK;
 }

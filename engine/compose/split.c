@@ -20,12 +20,12 @@ static ebb_view part(const split *l, ebb_view v)
 static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 {
   const split *l = (const split *)layer;
-  if (!x.stream || x.c != l->channels) return ebb_shape_none();
+  if (x.c != l->channels) return ebb_shape_none();
   ebb_shape two = ebb_shape_channels(x, l->channels - l->first);
   return ebb_shape_equal(ebb_layer_shape(l->inner, two), two) ? x : ebb_shape_none();
 }
 
-/* Copies bits, of the stream or of its gradient. */
+/* Copies bits: of fixed-point or real values, or of gradients. */
 static void copy(const ebb_run *r, ebb_view y, ebb_view x)
 {
   if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);

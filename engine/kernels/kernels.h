@@ -274,6 +274,45 @@ extern const ebbk_table *ebbk;
 /* c (m, n) += factor a (m, k) b (k, n) in double, for the small matrices that parameters make; the same for every table. */
 void ebbk_gemm_add(double *c, int cs, const double *a, int as, const double *b, int bs, int m, int n, int k, double factor);
 
+/* ---- normalizing flows; the same for every table --------------------------------------------------------------- */
+enum { EBBK_PARAMS_MOST = 96, EBBK_PARTS = 16 };
+
+/* y = f(x; p) of single values, p of `params` values each. */
+typedef struct ebbk_bijection ebbk_bijection;
+struct ebbk_bijection {
+  int    params;                  /* at most EBBK_PARAMS_MOST */
+  int    bins;                    /* of splines, on [-bound, bound] */
+  double bound;
+  double (*forward)(const ebbk_bijection *f, double x, const double *p, double *log_slope); /* y, and log f'(x) */
+  double (*inverse)(const ebbk_bijection *f, double y, const double *p);                    /* x */
+  /* of a loss of y and log f'(x), by which it has derivatives dy and dl: dx, and dp */
+  double (*gradient)(const ebbk_bijection *f, double *dp, double x, const double *p, double dy, double dl);
+};
+
+/* Which sites are transformed: all, or those of one colour of a chessboard; of the first, d = h = w = 0, the colour is white. */
+typedef enum ebbk_colour { EBBK_ALL, EBBK_WHITE, EBBK_BLACK } ebbk_colour;
+typedef struct ebbk_board {
+  int         n, size[3], c;      /* D H W */
+  ebbk_colour colour;
+} ebbk_board;
+
+/* x = f(x; p) in place; parameter k of channel j of a site is p[k c + j]. logdet (n) += the sum of log f', NULL: not wanted;
+ * parts: (n, EBBK_PARTS). */
+void ebbk_biject(ebb_real *x, int xs, double *logdet, const ebb_real *p, int ps, const ebbk_bijection *f, const ebbk_board *b,
+                 double *parts);
+void ebbk_unbiject(ebb_real *y, int ys, const ebb_real *p, int ps, const ebbk_bijection *f, const ebbk_board *b);
+/* dy to dx and p to dp, in place; dlogdet: the derivative of the loss by log|det|. dp is 0 where nothing is transformed. */
+void ebbk_biject_grad(ebb_real *dx, int dxs, ebb_real *p, int ps, const ebb_real *x, int xs, const ebbk_bijection *f,
+                      const ebbk_board *b, double dlogdet);
+/* y = x, but 0 where b transforms; y may lie over x */
+void ebbk_mask(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_board *b);
+
+/* Inverse (c, c) of w (c, c), and log|det w|: -infinity, and no inverse, where a pivot is below EBBK_SINGULAR times the largest.
+ * work: EBBK_INVERT_WORK(c) doubles. */
+#define EBBK_SINGULAR 1e-10
+#define EBBK_INVERT_WORK(c) ((size_t)(c) * (size_t)(c) + (size_t)(c))
+double ebbk_invert(double *inverse, const double *w, int c, double *work);
+
 /* Chooses the fastest table this processor runs, or the one that EBB_ISA names (EBB_CONFIG if it does not exist or
  * the processor has not got it; the message lists what there is). The double build always has the reference. */
 ebb_status ebbk_start(void);

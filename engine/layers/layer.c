@@ -192,7 +192,7 @@ void ebb_update_layer(const ebb_layer *l, ebb_run *r, ebb_view x, ebb_view z, eb
 static void replay(const ebb_layer *l, ebb_run *r, ebb_view x)
 {
   ebb_view y = {.s = ebb_shape_read(l, x.s), .stride = x.stride};
-  if (ebb_reversible(l)) y.p = x.p;
+  if (ebb_reversible(l) && l->ops->ignores_x) y.p = x.p;
   forward(l, r, x, y);
 }
 

@@ -27,6 +27,7 @@ typedef struct ebb_layer_ops {
 
   bool in_place;         /* forward may be called with y == x                                              */
   bool ignores_x;        /* backward does not read x (only its shape)                                       */
+  bool logdet;           /* adds to the run's log|det|                                                       */
   bool transparent;      /* a reversible composite that itself sees to what those inside keep, by the policy */
   ebb_dx_place dx_place;
 
@@ -95,6 +96,7 @@ typedef enum ebb_fill {
   EBB_FILL_NORMAL,            /* N(0, scale^2)                       */
   EBB_FILL_TRUNCATED_NORMAL,  /* N(0, scale^2) cut at two sigma      */
   EBB_FILL_UNIFORM,           /* U(-scale, scale)                    */
+  EBB_FILL_ORTHOGONAL,        /* a random orthogonal matrix          */
   EBB_FILL_TABLE,             /* values[i mod period]                */
 } ebb_fill;
 

@@ -30,6 +30,11 @@ ebb_rng ebb_layer_rng(const ebb_run *r, int id)
   return (ebb_rng){.seed = r->seed, .purpose = EBB_RNG_LAYER + (uint32_t)id, .time = r->step};
 }
 
+void ebb_note_singular(ebb_run *r, const ebb_layer *l)
+{
+  if (!r->events.singular) r->events.singular = l->name;
+}
+
 void ebb_note_range(ebb_run *r, const ebb_layer *l, uint64_t count, double worst)
 {
   if (count == 0 || r->pass == EBB_REPLAY) return;

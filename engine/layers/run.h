@@ -27,6 +27,7 @@ typedef struct ebb_events {
   uint64_t    out_of_range;   /* values that left the stream's range    */
   double      worst;          /* the largest of them                    */
   const char *where;          /* the first layer it happened in         */
+  const char *singular;       /* a layer whose matrix has no inverse    */
 } ebb_events;
 
 typedef struct ebb_kept { ebb_view view; ebb_mark mark; } ebb_kept;
@@ -54,6 +55,9 @@ typedef struct ebb_run {
   ebb_policy      policy;
   const bool     *spared;     /* (layers) REVERSE: blocks that keep their INSIDE, since there is room; NULL: none do */
   ebb_keep        keep;
+  double         *logdet;     /* (n) log|det| of each sample, added up on the way forward; NULL: not wanted */
+  double          dlogdet;    /* the derivative of the loss by each of them                */
+  ebb_real       *first;      /* the weights, while a first batch decides on some of them; else NULL */
   ebb_events      events;
   const struct ebb_layer *measured; /* the norm whose input was measured when it was written, just now */
   bool            dry;        /* plan: memory is taken and given back, nothing is computed */
@@ -73,6 +77,12 @@ ebb_view ebb_kept_view(ebb_run *r, ebb_shape s);
 
 /* Random numbers of layer `id` at this step. */
 ebb_rng ebb_layer_rng(const ebb_run *r, int id);
+
+/* Where a layer adds its log|det|: nowhere in a replay. */
+static inline double *ebb_logdet(const ebb_run *r) { return r->pass == EBB_REPLAY ? NULL : r->logdet; }
+
+/* Layer `l` found that its matrix has no inverse. */
+void     ebb_note_singular(ebb_run *r, const struct ebb_layer *l);
 
 /* Counts values that left the stream's range in layer `l`. */
 void ebb_note_range(ebb_run *r, const struct ebb_layer *l, uint64_t count, double worst);

@@ -1,6 +1,7 @@
 /* reversible.h -- constructors of the layers with an inverse, and of the irreversible sibling that stands between. */
 #pragma once
 #include "layers/layers.h"
+#include "reversible/bijections.h"
 #include "reversible/orthogonal.h"
 
 /* coupling.c -- z1 = x1 + F(x2); z2 = x2 + G(z1) on a stream of `channels`, of which x1 has the first `first`.
@@ -19,6 +20,22 @@ ebb_layer *ebb_half_coupling(ebb_builder *b, const char *name, int channels, int
  * the strides divide the sizes. Channels in PyTorch's order (pixel unshuffle), or by the diagonals of 2x2 patches. */
 ebb_layer *ebb_squeeze(ebb_builder *b, const char *name, const int stride[3], bool checkerboard);
 ebb_layer *ebb_unsqueeze(ebb_builder *b, const char *name, const int stride[3], bool checkerboard);
+
+/* flow_coupling.c -- y1 = x1; y2 = f(x2; F(x1)) on real values: the parts are the first `first` channels and the rest, or the
+ * colours of a chessboard. F maps what stays as it is (of a chessboard all channels, with zeros in the other colour) to
+ * map.params times the channels that are transformed. */
+typedef struct ebb_parts {
+  int         channels, first;
+  bool        second;     /* the channels behind `first` are transformed, else those before  */
+  ebbk_colour colour;     /* or, unless it is EBBK_ALL, the sites of this colour             */
+} ebb_parts;
+ebb_layer *ebb_flow_coupling(ebb_builder *b, const char *name, ebb_parts parts, ebbk_bijection map, ebb_layer *f);
+
+/* actnorm.c -- y = (x + b) e^(3 s) for each channel, from the first batch on. */
+ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels);
+
+/* invertible_conv.c -- y = W x at every site. */
+ebb_layer *ebb_invertible_conv(ebb_builder *b, const char *name, int channels);
 
 /* rotate.c -- the last `count` of the channels go to the front. */
 ebb_layer *ebb_rotate(ebb_builder *b, const char *name, int channels, int count);

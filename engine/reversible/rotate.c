@@ -10,7 +10,7 @@ typedef struct rotate {
 
 static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 {
-  return x.stream && x.c == ((const rotate *)layer)->channels ? x : ebb_shape_none();
+  return x.c == ((const rotate *)layer)->channels ? x : ebb_shape_none();
 }
 
 /* y[j] = x[(j + C - count) mod C], or the other way round. */

@@ -34,16 +34,6 @@ static ebb_shape unsqueezed(const ebb_layer *layer, ebb_shape x)
   return x;
 }
 
-static ebb_shape stream_squeezed(const ebb_layer *layer, ebb_shape x)
-{
-  return x.stream ? squeezed(layer, x) : ebb_shape_none();
-}
-
-static ebb_shape stream_unsqueezed(const ebb_layer *layer, ebb_shape x)
-{
-  return x.stream ? unsqueezed(layer, x) : ebb_shape_none();
-}
-
 /* `wide`: the shape with more sites. */
 static ebbk_squeeze geometry(const squeeze *l, ebb_shape wide)
 {
@@ -155,9 +145,9 @@ static ebb_layer *make_up(ebb_builder *b, const char *name, ebb_shape x)
   }
 
 const ebb_layer_ops ebb_squeeze_ops =
-    SQUEEZE_OPS("squeeze", "y[q, c s + k] = x[q stride + k, c]", stream_squeezed, unsqueezed, down);
+    SQUEEZE_OPS("squeeze", "y[q, c s + k] = x[q stride + k, c]", squeezed, unsqueezed, down);
 const ebb_layer_ops ebb_unsqueeze_ops =
-    SQUEEZE_OPS("unsqueeze", "y[q stride + k, c] = x[q, c s + k]", stream_unsqueezed, squeezed, up);
+    SQUEEZE_OPS("unsqueeze", "y[q stride + k, c] = x[q, c s + k]", unsqueezed, squeezed, up);
 
 static ebb_layer *squeeze_new(ebb_builder *b, const ebb_layer_ops *ops, const char *name, const int stride[3], bool checkerboard)
 {
