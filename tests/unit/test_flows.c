@@ -1,0 +1,214 @@
+/* test_flows.c -- log|det| of the layers of normalizing flows against the determinant of their Jacobian by differences, and the
+ * bijections of single values. Built in double. */
+#include <check.h>
+#include <math.h>
+#include <string.h>
+
+#include "compose/catalogue.h"
+#include "compose/plan.h"
+#include "compose/sequence.h"
+#include "kernels/kernels.h"
+#include "reversible/reversible.h"
+#include "tests/suite.h"
+
+/* D = D H W C of one sample is at most 24. */
+static const ebb_shape shapes[] = {
+    {.rank = 2, .n = 2, .d = 1, .h = 2, .w = 2, .c = 6}, {.rank = 2, .n = 3, .d = 1, .h = 3, .w = 3, .c = 2},
+    {.rank = 1, .n = 2, .d = 1, .h = 1, .w = 5, .c = 4}, {.rank = 1, .n = 4, .d = 1, .h = 1, .w = 1, .c = 7},
+    {.rank = 3, .n = 1, .d = 2, .h = 2, .w = 1, .c = 6},
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes, MOST = 24 };
+
+static double noise(uint32_t what, size_t i)
+{
+  return ebb_rng_normal((ebb_rng){17, EBB_RNG_TEST, what}, i);
+}
+
+/* A model of one layer. */
+typedef struct bench {
+  ebb_model     model;
+  ebb_plan      plan;
+  ebb_pool      pool;
+  ebb_workspace work;
+  ebb_shape     s;
+  ebb_real     *x;
+  size_t        d; /* values of a sample */
+} bench;
+
+static void bench_run(bench *t, ebb_builder *b, ebb_layer *l)
+{
+  ebb_sequence *s = ebb_sequence_open(b, "root", 1);
+  ebb_sequence_add(s, l);
+  ck_assert_msg(ebb_model_end(&t->model, b, ebb_sequence_close(s)) == EBB_OK, "%s", ebb_message());
+  ebb_plan_make(&t->plan, &t->model, t->s, (ebb_plan_options){.training = true}, &t->pool);
+  ck_assert(ebb_workspace_create(&t->work, &t->model, &t->plan) == EBB_OK);
+  ebb_model_initialise(&t->model, t->work.weights, t->work.state, 3);
+  for (size_t i = 0; i < t->model.weights; i++) t->work.weights[i] += 0.1 * noise(1, i);
+  t->d = ebb_count(t->s) / (size_t)t->s.n;
+  t->x = ebb_pool_take(&t->pool, ebb_bytes(t->s));
+  for (size_t i = 0; i < ebb_count(t->s); i++) t->x[i] = noise(2, i);
+}
+
+static void bench_close(bench *t)
+{
+  ebb_workspace_destroy(&t->work);
+  ebb_model_destroy(&t->model);
+  ebb_pool_clear(&t->pool);
+}
+
+static void forward(bench *t, ebb_real *y)
+{
+  ebb_view out;
+  t->work.run.pass = EBB_EVAL;
+  ebb_forward(&t->work.run, &t->model, ebb_view_of(t->x, t->s), &out);
+  memcpy(y, out.p, ebb_bytes(t->s));
+  ebb_release(&t->work.run);
+}
+
+/* log|det| by elimination with pivots. */
+static double logdet_of(double *m, size_t n)
+{
+  double sum = 0;
+  for (size_t k = 0; k < n; k++) {
+    size_t best = k;
+    for (size_t i = k + 1; i < n; i++)
+      if (fabs(m[i * n + k]) > fabs(m[best * n + k])) best = i;
+    for (size_t j = 0; j < n; j++) {
+      double v = m[k * n + j];
+      m[k * n + j] = m[best * n + j], m[best * n + j] = v;
+    }
+    sum += log(fabs(m[k * n + k]));
+    for (size_t i = k + 1; i < n; i++)
+      for (size_t j = n; j-- > k;) m[i * n + j] -= m[i * n + k] / m[k * n + k] * m[k * n + j];
+  }
+  return sum;
+}
+
+/* Column j of sample n's Jacobian, by differences of sixth order, whose steps are short lest they meet the knot of a spline; other
+ * samples must not move. */
+static void jacobian_column(bench *t, double *m, int n, size_t j)
+{
+  const double  h = 1e-4, factor[3] = {45, -9, 1};
+  ebb_real      y[2][4 * MOST], *at = t->x + (size_t)n * t->d + j, x = *at;
+  double        sum[4 * MOST] = {0};
+  for (int k = 0; k < 3; k++) {
+    for (int side = 0; side < 2; side++) {
+      *at = x + (side ? -1 : 1) * (k + 1) * h;
+      forward(t, y[side]);
+    }
+    for (size_t i = 0; i < ebb_count(t->s); i++) sum[i] += factor[k] * (y[0][i] - y[1][i]) / (60 * h);
+  }
+  *at = x;
+  for (size_t i = 0; i < ebb_count(t->s); i++) {
+    if (i / t->d == (size_t)n) m[i % t->d * t->d + j] = sum[i];
+    else ck_assert_msg(sum[i] == 0, "%s: sample %d moves sample %zu", t->model.name, n, i / t->d);
+  }
+}
+
+static void expect_logdet(bench *t)
+{
+  double   m[MOST * MOST], logdet[4];
+  ebb_real y[4 * MOST];
+  forward(t, y);
+  memcpy(logdet, t->work.run.logdet, (size_t)t->s.n * sizeof *logdet);
+  for (int n = 0; n < t->s.n; n++) {
+    for (size_t j = 0; j < t->d; j++) jacobian_column(t, m, n, j);
+    double expected = logdet_of(m, t->d);
+    ck_assert_msg(fabs(logdet[n] - expected) <= 1e-10 * fmax(1, fabs(expected)), "%s: log|det| %.14g, of the Jacobian %.14g",
+                  t->model.name, logdet[n], expected);
+  }
+}
+
+START_TEST(logdet_is_that_of_the_jacobian)
+{
+  const ebb_layer_ops *ops = ebb_catalogue_at((size_t)_i);
+  int                  fits = 0;
+  if (!ops->logdet) return;
+  for (int i = 0; i < SHAPES; i++) {
+    bench       t = {.s = shapes[i]};
+    ebb_builder b;
+    ebb_model_begin(&t.model, &b, ops->name, t.s);
+    ebb_layer *l = ops->make(&b, "layer", t.s);
+    if (ebb_layer_shape(l, t.s).rank == 0) {
+      ebb_model_destroy(&t.model);
+      continue;
+    }
+    fits++;
+    bench_run(&t, &b, l);
+    expect_logdet(&t);
+    bench_close(&t);
+  }
+  ck_assert_msg(fits >= 3, "%s takes %d of the shapes", ops->name, fits);
+}
+END_TEST
+
+/* A spline is the identity at parameters 0 and outside its bounds, continuous in value and slope where they meet, and its inverse
+ * undoes it. */
+START_TEST(splines_join_the_identity)
+{
+  ebbk_bijection f = ebb_spline(8, 3);
+  double         zero[EBBK_PARAMS_MOST] = {0}, p[EBBK_PARAMS_MOST], slope;
+  for (int k = 0; k < f.params; k++) p[k] = noise(3, (size_t)k);
+  for (double x = -5; x <= 5; x += 0.0625) {
+    ck_assert(fabs(f.forward(&f, x, zero, &slope) - x) < 1e-14 && fabs(slope) < 1e-14);
+    double y = f.forward(&f, x, p, &slope);
+    ck_assert_msg(fabs(f.inverse(&f, y, p) - x) < 1e-12, "inverse at %g: %.16g", x, f.inverse(&f, y, p));
+    if (fabs(x) >= 3) ck_assert(y == x && slope == 0);
+  }
+  for (int side = -1; side <= 1; side += 2) {
+    double y = f.forward(&f, side * (3 - 1e-9), p, &slope);
+    ck_assert_msg(fabs(y - side * 3) < 1e-8 && fabs(slope) < 1e-6, "at %d: %.12g, log slope %.3g", 3 * side, y, slope);
+  }
+}
+END_TEST
+
+/* The first batch leaves actnorm with mean 0 and mean square 1. */
+START_TEST(actnorm_begins_by_the_first_batch)
+{
+  bench       t = {.s = {.rank = 2, .n = 4, .d = 1, .h = 2, .w = 2, .c = 6}};
+  ebb_builder b;
+  ebb_real    y[4 * MOST];
+  ebb_model_begin(&t.model, &b, "actnorm", t.s);
+  bench_run(&t, &b, ebb_actnorm(&b, "layer", t.s.c));
+  for (size_t i = 0; i < ebb_count(t.s); i++) t.x[i] = 3 + t.x[i] * (double)(1 + i % 6);
+  t.work.run.first = t.work.weights;
+  forward(&t, y);
+  t.work.run.first = NULL;
+  forward(&t, y);
+  for (int c = 0; c < t.s.c; c++) {
+    double mean = 0, square = 0;
+    for (size_t i = 0; i < ebb_sites(t.s); i++) mean += y[i * 6 + (size_t)c] / 16, square += y[i * 6 + (size_t)c] * y[i * 6 + (size_t)c] / 16;
+    ck_assert_msg(fabs(mean) < 1e-12 && fabs(square - 1) < 1e-5, "channel %d: mean %g, mean square %g", c, mean, square);
+  }
+  bench_close(&t);
+}
+END_TEST
+
+/* A matrix without an inverse is an event that names the layer, and nothing worse. */
+START_TEST(singular_matrices_are_told)
+{
+  bench       t = {.s = shapes[0]};
+  ebb_builder b;
+  ebb_real    y[4 * MOST];
+  ebb_model_begin(&t.model, &b, "singular", t.s);
+  bench_run(&t, &b, ebb_invertible_conv(&b, "layer", t.s.c));
+  for (int j = 0; j < t.s.c; j++) t.work.weights[j] = t.work.weights[t.s.c + j];
+  forward(&t, y);
+  ck_assert_str_eq(t.work.run.events.singular, "layer");
+  ck_assert(isinf(t.work.run.logdet[0]));
+  bench_close(&t);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("flows");
+  TCase *all = tcase_create("all");
+  tcase_set_timeout(all, 120);
+  tcase_add_loop_test(all, logdet_is_that_of_the_jacobian, 0, (int)ebb_catalogue_count());
+  tcase_add_test(all, splines_join_the_identity);
+  tcase_add_test(all, actnorm_begins_by_the_first_batch);
+  tcase_add_test(all, singular_matrices_are_told);
+  suite_add_tcase(suite, all);
+  return run_suite(suite);
+}
