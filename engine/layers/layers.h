@@ -61,6 +61,10 @@ ebb_layer *ebb_dropout(ebb_builder *b, const char *name, double rate);
 ebb_layer *ebb_quantise(ebb_builder *b, const char *name);
 ebb_layer *ebb_dequantise(ebb_builder *b, const char *name);
 
+/* limit.c -- the first half of the channels within bounds, the second as it is: what an affine coupling's F ends with */
+typedef enum ebb_limit_law { EBB_LIMIT_TANH, EBB_LIMIT_SIGMOID, EBB_LIMIT_CLAMP } ebb_limit_law;
+ebb_layer *ebb_limit(ebb_builder *b, const char *name, int channels, ebb_limit_law law);
+
 /* sum.c -- y = x + F(x), and y = A(x) + F(x) where the shortcut A changes the shape */
 ebb_layer *ebb_residual(ebb_builder *b, const char *name, const ebb_layer *f);
 ebb_layer *ebb_sum(ebb_builder *b, const char *name, const ebb_layer *a, const ebb_layer *f);
