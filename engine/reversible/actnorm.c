@@ -12,6 +12,7 @@ static const double faster = 3, least_spread = 1e-6;
 typedef struct actnorm {
   ebb_layer        base;
   int              channels;
+  bool             from_data; /* the first batch decides, or both begin at 0 */
   const ebb_param *bias, *logs;
 } actnorm;
 
@@ -69,7 +70,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
   (void)x;
   const actnorm *l = (const actnorm *)layer;
   double         sum = 0, *logdet = ebb_logdet(r);
-  if (r->first) decide(l, r, y, scratch);
+  if (r->first && l->from_data) decide(l, r, y, scratch);
   map(l, r, y, false, scratch);
   for (int c = 0; c < y.s.c; c++) sum += (double)ebb_weights(r, l->logs)[c];
   for (int i = 0; logdet && i < y.s.n; i++) logdet[i] += faster * (double)sites_of(y.s) * sum;
@@ -110,7 +111,7 @@ static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
 {
-  return ebb_actnorm(b, name, x.c);
+  return ebb_actnorm(b, name, x.c, true);
 }
 
 const ebb_layer_ops ebb_actnorm_ops = {
@@ -128,11 +129,12 @@ const ebb_layer_ops ebb_actnorm_ops = {
     .make = make,
 };
 
-ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels)
+ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels, bool from_data)
 {
   actnorm  *l = (actnorm *)ebb_layer_new(b, &ebb_actnorm_ops, name, sizeof *l);
   ebb_param p = {.kind = EBB_WEIGHT, .rank = 1, .dims = {channels}, .fill = EBB_FILL_ZERO};
   l->channels = channels;
+  l->from_data = from_data;
   l->bias = ebb_param_new(b, &l->base, "bias", p);
   l->logs = ebb_param_new(b, &l->base, "logs", p);
   return &l->base;

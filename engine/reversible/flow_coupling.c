@@ -73,6 +73,23 @@ static ebb_view input_of(const flow_coupling *l, ebb_run *r, ebb_view x)
   return masked;
 }
 
+/* F and its gradient; what inside F has a log|det| of its own is no part of the flow. */
+static void evaluate(const flow_coupling *l, ebb_run *r, ebb_view input, ebb_view params)
+{
+  double *logdet = r->logdet;
+  r->logdet = NULL;
+  ebb_forward_layer(l->f, r, input, params);
+  r->logdet = logdet;
+}
+
+static void evaluate_back(const flow_coupling *l, ebb_run *r, ebb_view input, ebb_view dparams, ebb_view dinput)
+{
+  double dlogdet = r->dlogdet;
+  r->dlogdet = 0;
+  ebb_backward_layer(l->f, r, input, dparams, dinput);
+  r->dlogdet = dlogdet;
+}
+
 /* ---- the steps ------------------------------------------------------------------------------------------------------ */
 static void transform(const flow_coupling *l, ebb_run *r, ebb_view x, ebb_view params)
 {
@@ -102,11 +119,11 @@ static void gradient(const flow_coupling *l, ebb_run *r, ebb_view x, ebb_view d,
                      r->dlogdet);
   if (by_channels(l)) {
     dinput.add = true;
-    ebb_backward_layer(l->f, r, input, params, dinput);
+    evaluate_back(l, r, input, params, dinput);
     return;
   }
   ebb_view masked = ebb_scratch_view(r, d.s);
-  ebb_backward_layer(l->f, r, input, params, masked);
+  evaluate_back(l, r, input, params, masked);
   if (r->dry) return;
   ebbk_mask(ebb_reals(masked), masked.stride, ebb_reals(masked), masked.stride, &b);
   ebbk->add(ebb_reals(d), d.stride, ebb_reals(masked), masked.stride, ebb_sites(d.s), d.s.c);
@@ -123,7 +140,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
   ebb_mark             low = ebb_arena_low_mark(r->arena);
   ebb_view             params = keep ? ebb_kept_view(r, params_shape(l, x.s)) : ebb_scratch_view(r, params_shape(l, x.s));
   if (keep) r->keep = EBB_KEEP_ALL;
-  ebb_forward_layer(l->f, r, input_of(l, r, x), params);
+  evaluate(l, r, input_of(l, r, x), params);
   r->keep = outer;
   if (y.p) transform(l, r, x, params);
   if (keep) ebb_kept_push(r, params, low);
@@ -146,7 +163,7 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   ebb_view             params = ebb_scratch_view(r, params_shape(l, y.s));
   r->keep = EBB_KEEP_NONE;
   if (r->pass == EBB_TRAIN) r->pass = EBB_REPLAY;
-  ebb_forward_layer(l->f, r, input_of(l, r, y), params);
+  evaluate(l, r, input_of(l, r, y), params);
   undo(l, r, y, params);
   r->keep = outer.keep;
   r->pass = outer.pass;

@@ -31,8 +31,8 @@ typedef struct ebb_parts {
 } ebb_parts;
 ebb_layer *ebb_flow_coupling(ebb_builder *b, const char *name, ebb_parts parts, ebbk_bijection map, ebb_layer *f);
 
-/* actnorm.c -- y = (x + b) e^(3 s) for each channel, from the first batch on. */
-ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels);
+/* actnorm.c -- y = (x + b) e^(3 s) for each channel; b and s begin as the first batch says, or at 0. */
+ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels, bool from_data);
 
 /* invertible_conv.c -- y = W x at every site. */
 ebb_layer *ebb_invertible_conv(ebb_builder *b, const char *name, int channels);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "compose/catalogue.h"
+#include "compose/chain.h"
 #include "compose/plan.h"
 #include "compose/sequence.h"
 #include "kernels/kernels.h"
@@ -30,8 +31,9 @@ typedef struct bench {
   ebb_plan      plan;
   ebb_pool      pool;
   ebb_workspace work;
+  ebb_policy    policy;
   ebb_shape     s;
-  ebb_real     *x;
+  ebb_real     *x, *dx;
   size_t        d; /* values of a sample */
 } bench;
 
@@ -40,12 +42,13 @@ static void bench_run(bench *t, ebb_builder *b, ebb_layer *l)
   ebb_sequence *s = ebb_sequence_open(b, "root", 1);
   ebb_sequence_add(s, l);
   ck_assert_msg(ebb_model_end(&t->model, b, ebb_sequence_close(s)) == EBB_OK, "%s", ebb_message());
-  ebb_plan_make(&t->plan, &t->model, t->s, (ebb_plan_options){.training = true}, &t->pool);
+  ebb_plan_make(&t->plan, &t->model, t->s, (ebb_plan_options){.policy = t->policy, .training = true, .input_gradient = true}, &t->pool);
   ck_assert(ebb_workspace_create(&t->work, &t->model, &t->plan) == EBB_OK);
   ebb_model_initialise(&t->model, t->work.weights, t->work.state, 3);
   for (size_t i = 0; i < t->model.weights; i++) t->work.weights[i] += 0.1 * noise(1, i);
   t->d = ebb_count(t->s) / (size_t)t->s.n;
   t->x = ebb_pool_take(&t->pool, ebb_bytes(t->s));
+  t->dx = ebb_pool_take(&t->pool, ebb_bytes(t->s));
   for (size_t i = 0; i < ebb_count(t->s); i++) t->x[i] = noise(2, i);
 }
 
@@ -142,6 +145,102 @@ START_TEST(logdet_is_that_of_the_jacobian)
 }
 END_TEST
 
+/* conv, actnorm, ReLU, conv: F of Glow, in small. */
+static ebb_layer *network(ebb_builder *b, const char *name, int in, int out)
+{
+  const char   *outer = ebb_scope_enter(b, "%s", name);
+  ebb_sequence *s = ebb_sequence_open(b, "f", 8);
+  ebb_sequence_add(s, ebb_conv(b, "conv1", (ebb_conv_options){.in = in, .out = 8, .kernel = 3, .pad = 1}));
+  ebb_sequence_add(s, ebb_actnorm(b, "norm", 8, true));
+  ebb_sequence_add(s, ebb_softplus_ops.make(b, "act", (ebb_shape){0})); /* smooth, for the differences' sake */
+  ebb_sequence_add(s, ebb_conv(b, "conv2", (ebb_conv_options){.in = 8, .out = out, .kernel = 3, .pad = 1}));
+  ebb_sequence_add(s, ebb_limit(b, "limit", out, EBB_LIMIT_TANH));
+  b->scope = outer;
+  return ebb_sequence_close(s);
+}
+
+/* Two levels: chessboard coupling, squeeze, [actnorm, invertible convolution, coupling], and the half that goes on likewise. */
+static ebb_layer *two_levels(ebb_builder *b)
+{
+  ebb_chain *inner = ebb_chain_open(b, "inner", 4), *outer = ebb_chain_open(b, "outer", 8);
+  ebb_parts  board = {.channels = 1, .colour = EBBK_BLACK}, half = {.channels = 4, .first = 2, .second = true}, part = {.channels = 2, .first = 1};
+  ebb_chain_add(inner, ebb_actnorm(b, "norm2", 2, true));
+  ebb_chain_add(inner, ebb_invertible_conv(b, "mix2", 2));
+  ebb_chain_add(inner, ebb_flow_coupling(b, "coupling2", part, ebb_affine(), network(b, "net2", 1, 2)));
+  ebb_chain_add(outer, ebb_flow_coupling(b, "board", board, ebb_affine(), network(b, "net0", 1, 2)));
+  ebb_chain_add(outer, ebb_squeeze(b, "squeeze", (int[]){1, 2, 2}, false));
+  ebb_chain_add(outer, ebb_actnorm(b, "norm1", 4, true));
+  ebb_chain_add(outer, ebb_invertible_conv(b, "mix1", 4));
+  ebb_chain_add(outer, ebb_flow_coupling(b, "coupling1", half, ebb_affine(), network(b, "net1", 2, 4)));
+  ebb_chain_add(outer, ebb_split(b, "level", 4, 2, ebb_chain_close(inner)));
+  return ebb_chain_close(outer);
+}
+
+START_TEST(logdet_of_a_whole_flow)
+{
+  bench       t = {.s = {.rank = 2, .n = 2, .d = 1, .h = 4, .w = 6, .c = 1}};
+  ebb_builder b;
+  ebb_model_begin(&t.model, &b, "flow", t.s);
+  bench_run(&t, &b, two_levels(&b));
+  expect_logdet(&t);
+  bench_close(&t);
+}
+END_TEST
+
+/* ---- gradients of the negative log-likelihood under a normal distribution, n sum -log p(x) ----------------------------- */
+static double likelihood(bench *t)
+{
+  double   sum = 0;
+  ebb_real y[4 * MOST];
+  forward(t, y);
+  for (size_t i = 0; i < ebb_count(t->s); i++) sum += 0.5 * y[i] * y[i];
+  for (int n = 0; n < t->s.n; n++) sum -= t->work.run.logdet[n];
+  return sum;
+}
+
+static void train(bench *t)
+{
+  ebb_run *r = &t->work.run;
+  ebb_view y;
+  memset(t->work.grads, 0, t->model.weights * sizeof(ebb_real));
+  r->pass = EBB_TRAIN;
+  r->dlogdet = -1;
+  ebb_forward(r, &t->model, ebb_view_of(t->x, t->s), &y);
+  ebb_view dy = ebb_scratch_view(r, y.s);
+  memcpy(dy.p, y.p, ebb_bytes(y.s));
+  ebb_backward(r, &t->model, ebb_view_of(t->x, t->s), dy, ebb_view_of(t->dx, t->s));
+  ck_assert_msg(ebb_workspace_peak(&t->work, 0) == t->plan.peak, "peak %zu, plan %zu", ebb_workspace_peak(&t->work, 0), t->plan.peak);
+}
+
+static void expect_slope(bench *t, ebb_real *at, double analytic, const char *what)
+{
+  const double h = 1e-4, x = *at, factor[3] = {45, -9, 1};
+  double       sum = 0;
+  for (int k = 0; k < 3; k++)
+    for (int side = 0; side < 2; side++) {
+      *at = x + (side ? -1 : 1) * (k + 1) * h;
+      sum += (side ? -1 : 1) * factor[k] * likelihood(t) / (60 * h);
+    }
+  *at = x;
+  ck_assert_msg(fabs(sum - analytic) <= 1e-7 * fmax(1, fabs(sum)), "%s, %s: analytic %.12g, difference %.12g",
+                ebb_policy_names[t->policy], what, analytic, sum);
+}
+
+START_TEST(gradients_of_a_whole_flow)
+{
+  bench       t = {.policy = (ebb_policy)_i, .s = {.rank = 2, .n = 2, .d = 1, .h = 4, .w = 6, .c = 1}};
+  ebb_builder b;
+  ebb_model_begin(&t.model, &b, "flow", t.s);
+  bench_run(&t, &b, two_levels(&b));
+  train(&t);
+  for (size_t i = 0; i < ebb_count(t.s); i++) expect_slope(&t, &t.x[i], t.dx[i], "x");
+  for (const ebb_param *p = t.model.params; p; p = p->next)
+    for (size_t i = 0; i < p->count; i += p->count / 8 + 1)
+      expect_slope(&t, &t.work.weights[p->offset + i], t.work.grads[p->offset + i], p->name);
+  bench_close(&t);
+}
+END_TEST
+
 /* A spline is the identity at parameters 0 and outside its bounds, continuous in value and slope where they meet, and its inverse
  * undoes it. */
 START_TEST(splines_join_the_identity)
@@ -169,7 +268,7 @@ START_TEST(actnorm_begins_by_the_first_batch)
   ebb_builder b;
   ebb_real    y[4 * MOST];
   ebb_model_begin(&t.model, &b, "actnorm", t.s);
-  bench_run(&t, &b, ebb_actnorm(&b, "layer", t.s.c));
+  bench_run(&t, &b, ebb_actnorm(&b, "layer", t.s.c, true));
   for (size_t i = 0; i < ebb_count(t.s); i++) t.x[i] = 3 + t.x[i] * (double)(1 + i % 6);
   t.work.run.first = t.work.weights;
   forward(&t, y);
@@ -206,6 +305,8 @@ int main(void)
   TCase *all = tcase_create("all");
   tcase_set_timeout(all, 120);
   tcase_add_loop_test(all, logdet_is_that_of_the_jacobian, 0, (int)ebb_catalogue_count());
+  tcase_add_test(all, logdet_of_a_whole_flow);
+  tcase_add_loop_test(all, gradients_of_a_whole_flow, 0, EBB_POLICIES);
   tcase_add_test(all, splines_join_the_identity);
   tcase_add_test(all, actnorm_begins_by_the_first_batch);
   tcase_add_test(all, singular_matrices_are_told);
