@@ -26,6 +26,11 @@ static bool has_overlap(const ebb_loss *loss)
   return loss->kind != EBB_LOSS_CROSS_ENTROPY && loss->kind != EBB_LOSS_BCE;
 }
 
+static bool is_likelihood(const ebb_loss *loss)
+{
+  return loss->kind == EBB_LOSS_NLL;
+}
+
 /* The loss of classification has a kernel of its own, in one pass. */
 static bool is_plain(const ebb_loss *loss, ebb_shape y)
 {
@@ -40,6 +45,7 @@ ebb_status ebb_loss_check(const ebb_loss *loss, int classes)
     return ebb_fail(EBB_CONFIG, "train.class_weights: expected %d numbers, one for each class, found %d\nhint: leave it empty "
                     "to have all 1", classes, w->count);
   for (int i = 0; i < w->count; i++) sum += w->at[i];
+  if (is_likelihood(loss)) return EBB_OK;
   if (sum <= 0) return ebb_fail(EBB_CONFIG, "train.class_weights: expected a weight above 0, found none");
   if (classes == 1 && !is_sigmoid(loss))
     return ebb_fail(EBB_CONFIG, "train.loss: expected bce or bce+dice for an output of one channel, found a loss of softmax, which "
@@ -67,7 +73,7 @@ static size_t slope_bytes(ebb_shape y)
 size_t ebb_loss_scratch(const ebb_loss *loss, ebb_shape y)
 {
   ebbk_segment g = segment_of(loss, y);
-  return is_plain(loss, y) ? 0 : overlap_bytes(y) + slope_bytes(y) + ebb_align(ebbk->segment_scratch(&g));
+  return is_plain(loss, y) || is_likelihood(loss) ? 0 : overlap_bytes(y) + slope_bytes(y) + ebb_align(ebbk->segment_scratch(&g));
 }
 
 /* ---- cross-entropy of classification ------------------------------------------------------------------------------ */
@@ -174,6 +180,33 @@ static double segmentation(const ebb_loss *loss, ebb_run *r, ebb_view dy, ebb_vi
   return value;
 }
 
+/* ---- likelihood ------------------------------------------------------------------------------------------------------ */
+static const double log_two_pi = 1.83787706640934548356;
+
+static double nats_of(const ebb_run *r, ebb_view y, int n)
+{
+  size_t values = ebb_count(y.s) / (size_t)y.s.n;
+  double squares = ebbk->sum_squares(ebb_reals(y) + (size_t)n * values, values);
+  return 0.5 * (squares + (double)values * log_two_pi) - (r->logdet ? r->logdet[n] : 0);
+}
+
+void ebb_loss_nll(double *nats, const ebb_run *r, ebb_view y)
+{
+  EBB_ASSERT(y.stride == y.s.c, "a stride of %d, %d channels", y.stride, y.s.c);
+  for (int n = 0; n < y.s.n; n++) nats[n] = nats_of(r, y, n);
+}
+
+/* L = mean over n of 1/2 z^2 - log|det| + const  gives  dL/dz = z / n,  dL/dlog|det| = -1 / n. */
+static double likelihood(ebb_run *r, ebb_view dy, ebb_view y, double weight)
+{
+  double sum = 0;
+  for (int n = 0; n < y.s.n; n++) sum += nats_of(r, y, n);
+  ebbk->copy(ebb_reals(dy), dy.stride, ebb_reals(y), y.stride, ebb_sites(y.s), y.s.c);
+  ebbk->scale(ebb_reals(dy), (ebb_real)(weight / y.s.n), ebb_count(y.s));
+  r->dlogdet = -weight / y.s.n;
+  return sum / y.s.n;
+}
+
 double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, ebb_view soft, double weight,
                           ebb_view *dy)
 {
@@ -182,7 +215,9 @@ double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const in
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   ebb_view g = ebb_scratch_view(r, y.s);
   ebb_mark taken = ebb_arena_high_mark(r->arena);
-  double   value = classification ? plain(loss, g, y, labels, weight) : segmentation(loss, r, g, y, labels, soft, weight);
+  double   value = is_likelihood(loss) ? likelihood(r, g, y, weight)
+                   : classification    ? plain(loss, g, y, labels, weight)
+                                       : segmentation(loss, r, g, y, labels, soft, weight);
   ebb_arena_high_release(r->arena, dy ? taken : mark);
   if (dy) *dy = g;
   return value;

@@ -31,6 +31,7 @@ static const ebb_loss losses[] = {
     {.kind = EBB_LOSS_BCE_DICE, .dice_background = true, .dice_batch = true},
 };
 enum { LOSSES = sizeof losses / sizeof *losses };
+static const ebb_loss nll = {.kind = EBB_LOSS_NLL};
 
 typedef struct bench { ebb_arena arena; ebb_run run; ebb_shape s; ebb_real y[VALUES], probabilities[VALUES]; int32_t labels[SITES]; bool soft; int classes; } bench;
 
@@ -298,6 +299,30 @@ START_TEST(weights_of_one_are_no_weights)
 }
 END_TEST
 
+/* Of a normal distribution scaled by e^-s: nats by its formula, gradients by differences, also by log|det|. */
+START_TEST(likelihood_is_its_formula)
+{
+  double   logdet[3] = {0.5, -2, 3}, nats[3], mean = 0;
+  ebb_real gradient[VALUES];
+  bench    b;
+  bench_open(&b, 4);
+  b.run.logdet = logdet;
+  double   value_ = value_and_gradient(&nll, &b, 1, gradient);
+  ebb_loss_nll(nats, &b.run, ebb_view_of(b.y, b.s));
+  for (int n = 0; n < 3; n++) {
+    double expected = -logdet[n];
+    for (int i = n * 96; i < (n + 1) * 96; i++) expected -= log(exp(-0.5 * (double)b.y[i] * (double)b.y[i]) / sqrt(2 * acos(-1)));
+    ck_assert_msg(fabs(nats[n] - expected) < 1e-3, "sample %d: %.9g nats, expected %.9g", n, nats[n], expected);
+    mean += nats[n] / 3;
+  }
+  ck_assert(fabs(mean - value_) < 1e-9);
+  gradient_is_the_differences(&nll, 4, false);
+  double slope = b.run.dlogdet;
+  logdet[1] += 0.25;
+  ck_assert(fabs((value(&nll, &b) - value_) / 0.25 - slope) < 1e-6);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_refused)
 {
   ck_assert_int_eq(ebb_loss_check(&losses[2], 4), EBB_OK);
@@ -326,6 +351,7 @@ int main(void)
   tcase_add_test(all, equal_logits_cost_log_c);
   tcase_add_test(all, weights_and_dice_are_their_formulas);
   tcase_add_test(all, weights_of_one_are_no_weights);
+  tcase_add_test(all, likelihood_is_its_formula);
   tcase_add_test(all, what_does_not_fit_is_refused);
   suite_add_tcase(suite, all);
   return run_suite(suite);
