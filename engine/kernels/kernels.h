@@ -281,7 +281,7 @@ enum { EBBK_PARAMS_MOST = 96, EBBK_PARTS = 16 };
 typedef struct ebbk_bijection ebbk_bijection;
 struct ebbk_bijection {
   int    params;                  /* at most EBBK_PARAMS_MOST */
-  int    bins;                    /* of splines, on [-bound, bound] */
+  int    bins;                    /* of splines, on [-bound, bound]; dither: of levels 0 .. bound - 1 */
   double bound;
   double (*forward)(const ebbk_bijection *f, double x, const double *p, double *log_slope); /* y, and log f'(x) */
   double (*inverse)(const ebbk_bijection *f, double y, const double *p);                    /* x */

@@ -31,6 +31,9 @@ typedef struct ebb_parts {
 } ebb_parts;
 ebb_layer *ebb_flow_coupling(ebb_builder *b, const char *name, ebb_parts parts, ebbk_bijection map, ebb_layer *f);
 
+/* dither.c -- whole numbers 0 .. levels - 1 with uniform noise, as real values around 0; or on the whole line, by a logit. */
+ebb_layer *ebb_dither(ebb_builder *b, const char *name, int levels, bool logit);
+
 /* actnorm.c -- y = (x + b) e^(3 s) for each channel; b and s begin as the first batch says, or at 0. */
 ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels, bool from_data);
 

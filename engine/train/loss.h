@@ -4,9 +4,9 @@
 #include "base/option.h"
 #include "layers/run.h"
 
-typedef enum ebb_loss_kind {     /* in the order of train.loss                                */
+typedef enum ebb_loss_kind {     /* in the order of train.loss, but NLL, which goes with the network */
   EBB_LOSS_CROSS_ENTROPY, EBB_LOSS_DICE, EBB_LOSS_CROSS_ENTROPY_DICE, EBB_LOSS_GENERALISED_DICE, EBB_LOSS_BCE, EBB_LOSS_BCE_DICE,
-  EBB_LOSS_NLL                   /* of normalizing flows; looks at no labels                  */
+  EBB_LOSS_NLL                   /* of normalizing flows; looks at no labels                      */
 } ebb_loss_kind;
 
 typedef struct ebb_loss {        /* {0}: cross-entropy                                        */
