@@ -5,7 +5,8 @@
 
 #include "config.h"
 
-/* {"store": true, "reverse": ..., "checkpoint": ...}: gradients of weights and input as under store, by memcmp. */
+/* {"store": true, "reverse": ..., "checkpoint": ...}: gradients of weights and input as under store, by memcmp; of networks with a
+ * log|det|, which are reversed but for rounding, "reverse" is the largest difference in parts of the largest gradient. */
 ebb_status ebb_audit_modes(json_t **answer, const ebb_config *c, const ebb_model *m, ebb_shape x);
 
 /* Analytic gradients by reversal against differences of the loss: "parameters" [{"name", "values", "tried",
@@ -14,3 +15,4 @@ ebb_status ebb_audit_gradients(json_t **answer, const ebb_config *c, const ebb_m
                                void (*each)(const json_t *row));
 
 #define EBB_AUDIT_TOLERANCE 1e-6
+#define EBB_AUDIT_ROUNDING 1e-3 /* what such a difference may be */

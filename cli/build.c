@@ -103,7 +103,7 @@ void ebb_build_note_padding(const ebb_model *m)
 
 ebb_status ebb_build_fits(const ebb_model *m, const ebb_data *data)
 {
-  if (m->out.c >= data->classes || (m->out.c == 1 && data->classes == 2)) return EBB_OK;
+  if (m->flow || m->out.c >= data->classes || (m->out.c == 1 && data->classes == 2)) return EBB_OK;
   return ebb_fail(EBB_CONFIG, "model.classes: expected at least the %d classes of the data, found %d\nhint: leave it at 0",
                   data->classes, m->out.c);
 }

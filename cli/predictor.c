@@ -198,10 +198,10 @@ ebb_status ebb_predictor_check(const ebb_config *c, const char *checkpoint)
   ebb_shape x;
   EBB_TRY(ebb_data_shape_read(&x, c->data.shape));
   EBB_TRY(ebb_build_model(&m, c, x, c->data.classes));
-  bool maps = ebb_sites(m.out) == ebb_sites(m.in) && ebb_sites(m.in) > 1;
+  bool maps = !m.flow && ebb_sites(m.out) == ebb_sites(m.in) && ebb_sites(m.in) > 1;
   ebb_status status = maps ? EBB_OK
-                           : ebb_fail(EBB_CONFIG, "%s: expected a network that labels each site, found %s, which labels whole samples\nhint: `ebb "
-                                      "eval` measures it", checkpoint, m.name);
+                           : ebb_fail(EBB_CONFIG, "%s: expected a network that labels each site, found %s, which %s\nhint: `ebb "
+                                      "eval` measures it", checkpoint, m.name, m.flow ? "is a density" : "labels whole samples");
   ebb_model_destroy(&m);
   return status;
 }

@@ -21,22 +21,31 @@ static void print_duration(char text[32], double seconds)
   else snprintf(text, 32, "%ld s", s);
 }
 
+/* "loss 0.3021  accuracy 91.2 %", or of a flow "1902.11 nats  3.501 bits/dim" */
+static void print_quality(char text[64], const ebb_progress *p, double loss, double accuracy, int digits)
+{
+  if (p->dimensions) snprintf(text, 64, "%.4f nats  %.4f bits/dim", loss, ebb_bits(loss, p->dimensions));
+  else snprintf(text, 64, "loss %.4f  accuracy %.*f %%", loss, digits, 100 * accuracy);
+}
+
 static void show_step(const ebb_progress_line *line, const ebb_progress *p)
 {
-  char   left[32];
+  char   left[32], quality[64];
   double rate = p->step_seconds > 0 ? line->samples / p->step_seconds : 0;
   print_duration(left, p->step_seconds * (double)(p->steps - p->step));
-  fprintf(stderr, "%sepoch %" PRIu32 "  step %" PRIu64 "/%" PRIu64 "  loss %.4f  accuracy %.1f %%  lr %.3g  %.0f samples/s  %s left",
-          line->terminal ? "\r\033[K" : "", p->epoch + 1, p->step, p->steps, p->loss, 100 * p->accuracy, p->lr, rate, left);
+  print_quality(quality, p, p->loss, p->accuracy, 1);
+  fprintf(stderr, "%sepoch %" PRIu32 "  step %" PRIu64 "/%" PRIu64 "  %s  lr %.3g  %.0f samples/s  %s left",
+          line->terminal ? "\r\033[K" : "", p->epoch + 1, p->step, p->steps, quality, p->lr, rate, left);
 }
 
 static void show_validation(const ebb_progress_line *line, const ebb_progress *p)
 {
-  char dice[32] = "";
+  char dice[32] = "", quality[64];
   if (!isnan(p->val_dice)) snprintf(dice, sizeof dice, "  Dice %.4f", p->val_dice);
-  fprintf(stderr, "%sstep %" PRIu64 "/%" PRIu64 "  validation: loss %.4f  accuracy %.2f %%%s%s\n",
-          line->terminal ? "\r\033[K" : "", p->step, p->steps, p->val_loss, 100 * p->val_accuracy, dice,
-          p->score > line->best && line->best >= 0 ? "  (best so far)" : "");
+  print_quality(quality, p, p->val_loss, p->val_accuracy, 2);
+  fprintf(stderr, "%sstep %" PRIu64 "/%" PRIu64 "  validation: %s%s%s\n",
+          line->terminal ? "\r\033[K" : "", p->step, p->steps, quality, dice,
+          p->score > line->best && isfinite(line->best) ? "  (best so far)" : "");
 }
 
 void ebb_progress_show(ebb_progress_line *line, const ebb_progress *p)

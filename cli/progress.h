@@ -6,7 +6,7 @@
 typedef struct ebb_progress_line {
   bool   terminal, quiet, open;   /* open: a rewritten line has no newline yet     */
   int    samples;                 /* in one step                                   */
-  double best;                    /* validation score, -1: none yet                */
+  double best;                    /* validation score, -infinity: none yet         */
 } ebb_progress_line;
 
 void ebb_progress_begin(ebb_progress_line *line, int samples, double best, bool quiet);

@@ -35,21 +35,26 @@ static void draw(const char *picture, const char *script, ebb_pool *pool)
   else if (code != 0 || rename(part, picture) != 0) unlink(part);
 }
 
-void ebb_report_curves(const char *folder, bool maps)
+void ebb_report_curves(const char *folder, bool maps, size_t dimensions)
 {
   static const char accuracy[] = "set ylabel 'accuracy, %%'\nset key bottom right\n"
     "plot '%s' using 'step':(100*column('accuracy')) with lines title 'training', "
     "'' using 'step':(100*column('val_accuracy')) with linespoints pt 7 ps 0.6 title 'validation'";
   static const char dice[] = "set ylabel 'Dice, mean over classes'\nset key bottom right\n"
     "plot '%s' using 'step':'val_dice' with linespoints pt 7 ps 0.6 title 'validation'";
+  static const char bits[] = "set ylabel 'bits per dimension'\nset key top right\n"
+    "plot '%s' using 'step':(column('loss')/%.9g) with lines title 'training', "
+    "'' using 'step':(column('val_loss')/%.9g) with linespoints pt 7 ps 0.6 title 'validation'";
   ebb_pool    pool = {0};
+  double      unit = (double)dimensions * 0.693147180559945309417;
   const char *log = quoted(ebb_pool_text(&pool, "%s/log.csv", folder), &pool);
+  const char *second = dimensions ? ebb_pool_text(&pool, bits, log, unit, unit) : ebb_pool_text(&pool, maps ? dice : accuracy, log);
   const char *script = ebb_pool_text(&pool,
     "set datafile separator ','\nset datafile missing NaN\nset grid\nset xlabel 'step'\nset multiplot layout 1,2\n"
-    "set ylabel 'loss'\nset key top right\n"
+    "set ylabel '%s'\nset key top right\n"
     "plot '%s' using 'step':'loss' with lines title 'training', "
     "'' using 'step':'val_loss' with linespoints pt 7 ps 0.6 title 'validation'\n"
-    "%s\nunset multiplot", log, ebb_pool_text(&pool, maps ? dice : accuracy, log));
+    "%s\nunset multiplot", dimensions ? "nats a sample" : "loss", log, second);
   draw(ebb_pool_text(&pool, "%s/curves.png", folder), script, &pool);
   ebb_pool_clear(&pool);
 }

@@ -4,8 +4,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* FOLDER/curves.png from FOLDER/log.csv; `maps`: with Dice in place of accuracy. */
-void ebb_report_curves(const char *folder, bool maps);
+/* FOLDER/curves.png from FOLDER/log.csv: the loss, and accuracy, of label maps Dice, of a flow, whose samples have `dimensions`
+ * values, bits per dimension. */
+void ebb_report_curves(const char *folder, bool maps, size_t dimensions);
 
 /* One group of bars a mode: memory in MiB (arena, process) and seconds a step. */
 typedef struct ebb_report_bar { const char *name; double arena_mib, process_mib, seconds; } ebb_report_bar;

@@ -29,11 +29,17 @@ static double error_of(const json_t *of)
   return json_is_number(error) ? json_number_value(error) : INFINITY;
 }
 
-static bool all_true(const json_t *modes)
+/* The same bits, or, where there is rounding, near enough. */
+static bool agrees(const json_t *mode)
+{
+  return json_is_true(mode) || (json_is_real(mode) && json_real_value(mode) <= EBB_AUDIT_ROUNDING);
+}
+
+static bool all_agree(const json_t *modes)
 {
   const char *key;
   json_t     *value;
-  json_object_foreach((json_t *)(size_t)modes, key, value) if (!json_is_true(value)) return false;
+  json_object_foreach((json_t *)(size_t)modes, key, value) if (!agrees(value)) return false;
   return true;
 }
 
@@ -54,7 +60,7 @@ static ebb_status inspect(json_t **answer, const ebb_config *c, const ebb_model 
   ebb_status status = ebb_audit_modes(&modes, c, m, x);
   if (status == EBB_OK) status = ebb_audit_gradients(&gradients, c, m, x, flags->entries, show_row);
   if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
-  bool good = status == EBB_OK && all_true(modes) && json_is_true(json_object_get(gradients, "passed"));
+  bool good = status == EBB_OK && all_agree(modes) && json_is_true(json_object_get(gradients, "passed"));
   *answer = status == EBB_OK ? json_pack("{s:b, s:O, s:O}", "passed", good, "double_bits_equal", modes, "gradients", gradients)
                              : NULL;
   json_decref(modes);
@@ -83,7 +89,7 @@ static ebb_status inspect(json_t **answer, const ebb_config *c, const ebb_model 
   *answer = NULL;
   if (status == EBB_OK) status = ask_twin(answer, flags, words);
   if (status == EBB_OK) {
-    bool good = json_is_true(json_object_get(*answer, "passed")) && all_true(modes);
+    bool good = json_is_true(json_object_get(*answer, "passed")) && all_agree(modes);
     json_object_set(*answer, "float_bits_equal", modes);
     json_object_set_new(*answer, "passed", json_boolean(good));
   }
@@ -99,8 +105,11 @@ static void print_modes(const char *precision, const json_t *modes)
   json_t     *value;
   if (!modes) return;
   printf("%s, gradients and statistics equal to store's by memcmp:", precision);
-  json_object_foreach((json_t *)(size_t)modes, key, value)
-    if (strcmp(key, "store") != 0) printf("  %s %s", key, json_is_true(value) ? "yes" : "NO");
+  json_object_foreach((json_t *)(size_t)modes, key, value) {
+    if (strcmp(key, "store") == 0) continue;
+    if (json_is_real(value)) printf("  %s but for rounding, %.1e of the largest%s", key, json_real_value(value), agrees(value) ? "" : ": TOO FAR");
+    else printf("  %s %s", key, json_is_true(value) ? "yes" : "NO");
+  }
   putchar('\n');
 }
 

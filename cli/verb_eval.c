@@ -55,6 +55,7 @@ static ebb_status measure_classes(ebb_metrics *m, const char *path, const ebb_co
 typedef struct result {
   const char *name;      /* of the set                                        */
   bool        maps;      /* labels at every site: scores, else metrics        */
+  size_t      dimensions; /* of a sample                                      */
   ebb_metrics metrics;
   ebb_scores  scores;
 } result;
@@ -65,6 +66,7 @@ static ebb_status measure(result *r, ebb_config *c, const char *path, const ebb_
   ebb_split split = flags->split == 0 ? EBB_VAL_SET : EBB_TRAIN_SET;
   EBB_TRY(open_data(&data, c, split));
   r->maps = data->maps;
+  r->dimensions = ebb_count(data->shape);
   r->name = ebb_pool_text(&c->pool, "%s", data->name[split]);
   ebb_status status = r->maps ? ebb_scores_measure(&r->scores, path, c, data, split, flags->quiet || flags->json)
                               : measure_classes(&r->metrics, path, c, data, split);
@@ -84,6 +86,17 @@ static int print_classes(const result *r, bool json)
   return EBB_OK;
 }
 
+static int print_likelihood(const result *r, bool json)
+{
+  const ebb_metrics *m = &r->metrics;
+  double             nats = ebb_metrics_loss(m), bits = ebb_bits(nats, r->dimensions);
+  if (json)
+    return ebb_print_json(json_pack("{s:o, s:{s:o}, s:I, s:s}", "loss", ebb_json_number(nats), "metrics", "bits_per_dimension",
+                                    ebb_json_number(bits), "samples", (json_int_t)m->samples, "data", r->name));
+  printf("%s: %llu samples\nnats a sample       %.5f\nbits per dimension  %.5f\n", r->name, (unsigned long long)m->samples, nats, bits);
+  return EBB_OK;
+}
+
 static int run(const ebb_flags *flags, ebb_words words)
 {
   ebb_config c;
@@ -94,6 +107,7 @@ static int run(const ebb_flags *flags, ebb_words words)
   status = measure(&r, &c, words.at[0], flags);
   int code = status != EBB_OK ? ebb_verb_failed(status)
              : r.maps         ? ebb_scores_print(&r.scores, r.name, flags->json)
+             : r.metrics.likelihood ? print_likelihood(&r, flags->json)
                               : print_classes(&r, flags->json);
   ebb_config_clear(&c);
   return code;

@@ -81,7 +81,7 @@ static int plan(const ebb_flags *flags, const ebb_config *c, const ebb_model *m,
 {
   ebb_pool pool = {0};
   ebb_plan p;
-  ebb_loss loss = ebb_train_loss(&c->train);
+  ebb_loss loss = ebb_train_loss(&c->train, m);
   ebb_plan_make(&p, m, x, (ebb_plan_options){.policy = (ebb_policy)c->run.backward, .training = true,
                                              .optimizer = ebb_optim_bytes(&c->train, m), .batches = batches,
                                              .loss = ebb_loss_scratch(&loss, ebb_build_batch(m->out, x.n))},

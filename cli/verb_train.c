@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -165,11 +166,22 @@ static void print_start(const session *s)
 }
 
 /* ---- the run -------------------------------------------------------------------------------------------------- */
+/* Values of a sample whose density a flow learns; of other networks 0. */
+static size_t dimensions(const session *s)
+{
+  return s->model.flow ? ebb_count(s->model.in) : 0;
+}
+
+static void draw_curves(const session *s)
+{
+  ebb_report_curves(s->config->out, s->data->maps, dimensions(s));
+}
+
 static void report(const ebb_progress *p, void *context)
 {
   session *s = context;
   ebb_progress_show(&s->line, p);
-  if (p->validated) ebb_report_curves(s->config->out, s->data->maps);
+  if (p->validated) draw_curves(s);
 }
 
 static ebb_status write_config(const session *s, const char *text)
@@ -199,7 +211,7 @@ static ebb_status fit(session *s)
   ebb_stop_listen();
   ebb_status status = ebb_trainer_fit(&s->trainer, &f);
   ebb_progress_end(&s->line);
-  if (status == EBB_OK) ebb_report_curves(s->config->out, s->data->maps);
+  if (status == EBB_OK) draw_curves(s);
   return status;
 }
 
@@ -232,19 +244,36 @@ static ebb_status train(session *s)
   return with_model(s);
 }
 
+/* What the best validation was best by, under its name. */
+static json_t *best_of(const session *s)
+{
+  double best = s->trainer.best;
+  if (!isfinite(best)) return json_null();
+  return json_real(s->model.flow ? -best : best);
+}
+
+static void print_best(const session *s)
+{
+  double      best = s->trainer.best;
+  const char *out = s->config->out;
+  if (!isfinite(best)) printf("done: results are in %s\n", out);
+  else if (s->model.flow) printf("done: best validation %.4f nats, %.4f bits/dim; results are in %s\n", -best, ebb_bits(-best, dimensions(s)), out);
+  else if (s->data->maps) printf("done: best validation Dice %.4f; results are in %s\n", best, out);
+  else printf("done: best validation accuracy %.2f %%; results are in %s\n", 100 * best, out);
+}
+
 static void print_end(const session *s)
 {
   const ebb_trainer *t = &s->trainer;
+  const char        *best = s->model.flow ? "best_loss" : s->data->maps ? "best_dice" : "best_accuracy";
   if (s->flags->json)
     ebb_print_json(json_pack("{s:s, s:s, s:I, s:I, s:o, s:b}", "model", s->model.name, "out", s->config->out, "step",
-                             (json_int_t)t->step, "steps", (json_int_t)t->steps, s->data->maps ? "best_dice" : "best_accuracy", t->best >= 0 ? json_real(t->best) : json_null(), "stopped", ebb_stop != 0));
+                             (json_int_t)t->step, "steps", (json_int_t)t->steps, best, best_of(s), "stopped", ebb_stop != 0));
   else if (ebb_stop) printf("stopped at step %" PRIu64 " of %" PRIu64 "; --resume goes on\n", t->step, t->steps);
   else if (t->step < t->steps)
     printf("done at step %" PRIu64 " of %" PRIu64 ": %d validations brought nothing better (train.stop_after); results are in %s\n", t->step, t->steps,
            t->options.stop_after, s->config->out);
-  else if (t->best >= 0 && s->data->maps) printf("done: best validation Dice %.4f; results are in %s\n", t->best, s->config->out);
-  else if (t->best >= 0) printf("done: best validation accuracy %.2f %%; results are in %s\n", 100 * t->best, s->config->out);
-  else printf("done: results are in %s\n", s->config->out);
+  else print_best(s);
 }
 
 static int run(const ebb_flags *flags, ebb_words words)

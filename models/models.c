@@ -26,6 +26,10 @@ const ebb_network ebb_networks[] = {
     {"unet", "standard U-Net, twin of iunet", "Ronneberger et al. 2015", unet_option_table, sizeof(unet_options), NULL, unet_build},
     {"revunet", "partially reversible U-Net: couplings within levels, stored activations between them", "Bruegger et al. 2019", revunet_option_table,
      sizeof(revunet_options), NULL, revunet_build},
+    {"realnvp", "normalizing flow for images: affine couplings, chessboard and channels, at several scales", "Dinh et al. 2017",
+     realnvp_option_table, sizeof(realnvp_options), NULL, realnvp_build},
+    {"glow", "normalizing flow for images: actnorm, invertible 1x1 convolution, coupling, at several scales", "Kingma and Dhariwal 2018",
+     glow_option_table, sizeof(glow_options), NULL, glow_build},
     {"stack", "couplings of one shape, for sweeps over depth", "", stack_option_table, sizeof(stack_options), NULL,
      stack_build},
     {0},
@@ -57,6 +61,17 @@ bool models_padding(ebb_shape in, int factor, int before[3], int after[3])
     any |= missing > 0;
   }
   return any;
+}
+
+ebb_status models_halves(ebb_shape in, int levels)
+{
+  char text[EBB_SHAPE_TEXT];
+  int  size[3] = {in.d, in.h, in.w}, factor = 1 << levels;
+  for (int i = 3 - in.rank; i < 3; i++)
+    if (size[i] % factor)
+      return ebb_fail(EBB_CONFIG, "model.levels: expected sizes that are multiples of 2^%d = %d, found data of %s\nhint: a smaller model.levels",
+                      levels, factor, ebb_shape_print(text, in));
+  return EBB_OK;
 }
 
 ebb_status ebb_network_options(const ebb_network *n, void *options, const char *words, ebb_pool *pool)

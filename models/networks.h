@@ -25,6 +25,17 @@ ebb_status revunet_build(ebb_builder *b, const void *options, ebb_shape in, int 
 /* What an input lacks to multiples of `factor` along its dimensions (D H W), the smaller half in front; false: nothing. */
 bool models_padding(ebb_shape in, int factor, int before[3], int after[3]);
 
+extern const ebb_option realnvp_option_table[];
+typedef struct realnvp_options { int levels, width, blocks, grey_levels; } realnvp_options;
+ebb_status realnvp_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
+extern const ebb_option glow_option_table[];
+typedef struct glow_options { int levels, steps, width, coupling, grey_levels; } glow_options;
+ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
+/* EBB_CONFIG if the sizes of images are not multiples of 2^levels. */
+ebb_status models_halves(ebb_shape in, int levels);
+
 typedef struct stack_options { int depth, width, classes; } stack_options;
 extern const ebb_option stack_option_table[];
 ebb_status stack_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);

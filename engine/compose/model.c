@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "compose/catalogue.h"
 #include "kernels/kernels.h"
 
 void ebb_model_begin(ebb_model *m, ebb_builder *b, const char *name, ebb_shape in)
@@ -14,10 +15,28 @@ void ebb_model_begin(ebb_model *m, ebb_builder *b, const char *name, ebb_shape i
   *b = (ebb_builder){.pool = &m->pool, .rank = in.rank, .scope = ""};
 }
 
+/* Invertible from end to end, but for the doors of the fixed-point stream. */
+static bool is_flow(const ebb_layer *root)
+{
+  for (int i = 0; root->ops->child(root, i); i++) {
+    const ebb_layer *l = root->ops->child(root, i);
+    if (!ebb_reversible(l) && l->ops != &ebb_quantise_ops && l->ops != &ebb_dequantise_ops) return false;
+  }
+  return true;
+}
+
+static void note_logdet(const ebb_layer *l, int depth, void *context)
+{
+  (void)depth;
+  if (l->ops->logdet) *(bool *)context = true;
+}
+
 ebb_status ebb_model_end(ebb_model *m, const ebb_builder *b, ebb_layer *root)
 {
   char text[EBB_SHAPE_TEXT];
   m->root = root;
+  m->flow = is_flow(root);
+  ebb_model_walk(m, note_logdet, &m->logdet);
   m->params = b->first;
   m->layers = b->layers;
   m->weights = b->weights;

@@ -35,18 +35,10 @@ static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, ebb_plan_optio
   ebb_release(r);
 }
 
-static void note_logdet(const ebb_layer *l, int depth, void *context)
-{
-  (void)depth;
-  if (l->ops->logdet) *(bool *)context = true;
-}
-
 /* log|det| of each sample, where a layer has one. */
 static size_t logdet_bytes(const ebb_plan *p, const ebb_model *m)
 {
-  bool any = false;
-  ebb_model_walk(m, note_logdet, &any);
-  return any ? ebb_align((size_t)p->x.n * sizeof(double)) : 0;
+  return m->logdet ? ebb_align((size_t)p->x.n * sizeof(double)) : 0;
 }
 
 /* The parts of the model region, in the order in which ebb_workspace_create takes them. */

@@ -120,24 +120,27 @@ bool ebb_is_conv(const ebb_layer *l)
   return l->ops == &ebb_conv_ops;
 }
 
+/* How weights begin: fill and scale. */
+static void begin(ebb_param *weight, const ebb_conv_options *o, double fan_out)
+{
+  weight->fill = o->truncated ? EBB_FILL_TRUNCATED_NORMAL : EBB_FILL_NORMAL;
+  weight->scale = o->spread > 0 ? o->spread : sqrt(2 / fan_out);
+  if (o->uniform) weight->fill = EBB_FILL_UNIFORM, weight->scale = sqrt(6 / (1 + 1e-4) / fan_out);
+  if (o->zero) weight->fill = EBB_FILL_ZERO;
+}
+
 ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o)
 {
   if (o.stride == 0) o.stride = 1;
-  conv  *l = (conv *)ebb_layer_new(b, &ebb_conv_ops, name, sizeof *l);
-  double fan_out = pow(o.kernel, b->rank) * o.out;
+  conv *l = (conv *)ebb_layer_new(b, &ebb_conv_ops, name, sizeof *l);
   l->o = o;
   l->rank = b->rank;
   ebb_param weight = {.kind = EBB_WEIGHT,
                       .rank = b->rank + 2,
                       .dims = {o.out, o.in, o.kernel, o.kernel, o.kernel},
                       .taps_first = true,
-                      .decay = true,
-                      .fill = o.truncated ? EBB_FILL_TRUNCATED_NORMAL : EBB_FILL_NORMAL,
-                      .scale = sqrt(2 / fan_out)};
-  if (o.uniform) {
-    weight.fill = EBB_FILL_UNIFORM;
-    weight.scale = sqrt(6 / (1 + 1e-4) / fan_out);
-  }
+                      .decay = true};
+  begin(&weight, &o, pow(o.kernel, b->rank) * o.out);
   l->weight = ebb_param_new(b, &l->base, "weight", weight);
   if (o.bias) {
     ebb_param bias = {.kind = EBB_WEIGHT, .rank = 1, .dims = {o.out}, .fill = EBB_FILL_ZERO};

@@ -9,6 +9,8 @@ typedef struct ebb_conv_options {
   int  in, out, kernel, stride, pad;   /* stride 0 means 1 */
   bool bias, truncated;                /* truncated: the normal is cut at two sigma */
   bool uniform;                        /* fill U(+-sqrt(6 / (1 + 0.01^2) / (K^rank out))), PyTorch's for leaky ReLU 0.01 */
+  bool   zero;                         /* fill 0                                        */
+  double spread;                       /* fill N(0, spread^2), unless it is 0           */
 } ebb_conv_options;
 ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o);
 

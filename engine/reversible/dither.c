@@ -66,6 +66,7 @@ static ebb_view noise(const ebb_layer *l, const ebb_run *r, ebb_shape s, bool no
 {
   ebb_view u = ebb_view_of(scratch, s);
   ebb_rng  g = ebb_layer_rng(r, l->id);
+  if (r->pass == EBB_EVAL) g.time = 0; /* an evaluation gives the same number whenever it is made */
   for (size_t i = 0; i < ebb_count(s); i++) ebb_reals(u)[i] = none ? 0 : (ebb_real)ebb_rng_uniform(g, i);
   return u;
 }

@@ -42,6 +42,7 @@ static ebb_status report(fit *f, const ebb_metrics *validation)
   const ebb_trainer *t = f->t;
   uint64_t           steps = t->step - f->began_step;
   ebb_progress       p = {.epoch = t->epoch, .step = t->step, .steps = t->steps, .lr = t->lr, .grad_norm = t->grad_norm};
+  if (t->model->flow) p.dimensions = ebb_count(t->model->in);
   p.loss = ebb_metrics_loss(&f->since);
   p.accuracy = ebb_metrics_accuracy(&f->since);
   p.step_seconds = steps ? (now() - f->began) / (double)steps : 0;

@@ -75,17 +75,26 @@ static ebb_status append(const char *path, const char *text)
   return good ? EBB_OK : trouble(path);
 }
 
+/* What there is not is left empty. */
+static void put(char line[LINE_SIZE], double v)
+{
+  size_t n = strlen(line);
+  if (isnan(v)) snprintf(line + n, LINE_SIZE - n, ",");
+  else snprintf(line + n, LINE_SIZE - n, "%.9g,", v);
+}
+
 static ebb_status add_csv(const ebb_log *log, const ebb_progress *p)
 {
   char path[PATH_SIZE], line[LINE_SIZE];
-  int  n = snprintf(line, sizeof line, "%" PRIu64 ",%" PRIu32 ",%.9g,%.9g,%.9g,%.9g,%.6g,", p->step, p->epoch, p->lr,
-                    p->loss, p->accuracy, p->grad_norm, p->step_seconds);
-  if (p->validated)
-    snprintf(line + n, sizeof line - (size_t)n, "%.9g,%.9g,%.9g,", p->val_loss, p->val_accuracy, p->val_top5);
-  else snprintf(line + n, sizeof line - (size_t)n, ",,,");
-  n = (int)strlen(line);
-  if (p->validated && !isnan(p->val_dice)) snprintf(line + n, sizeof line - (size_t)n, "%.9g\n", p->val_dice);
-  else snprintf(line + n, sizeof line - (size_t)n, "\n");
+  snprintf(line, sizeof line, "%" PRIu64 ",%" PRIu32 ",%.9g,%.9g,", p->step, p->epoch, p->lr, p->loss);
+  put(line, p->accuracy);
+  size_t n = strlen(line);
+  snprintf(line + n, sizeof line - n, "%.9g,%.6g,", p->grad_norm, p->step_seconds);
+  put(line, p->validated ? p->val_loss : NAN);
+  put(line, p->validated ? p->val_accuracy : NAN);
+  put(line, p->validated ? p->val_top5 : NAN);
+  put(line, p->validated ? p->val_dice : NAN);
+  line[strlen(line) - 1] = '\n';
   return append(in_folder(path, log, "log.csv"), line);
 }
 

@@ -1,5 +1,8 @@
 /* loss.c -- see loss.h. */
+#define _DEFAULT_SOURCE
 #include "train/loss.h"
+
+#include <math.h>
 
 #include "kernels/kernels.h"
 
@@ -194,6 +197,11 @@ void ebb_loss_nll(double *nats, const ebb_run *r, ebb_view y)
 {
   EBB_ASSERT(y.stride == y.s.c, "a stride of %d, %d channels", y.stride, y.s.c);
   for (int n = 0; n < y.s.n; n++) nats[n] = nats_of(r, y, n);
+}
+
+double ebb_bits(double nats, size_t dimensions)
+{
+  return nats / ((double)dimensions * M_LN2);
 }
 
 /* L = mean over n of 1/2 z^2 - log|det| + const  gives  dL/dz = z / n,  dL/dlog|det| = -1 / n. */

@@ -31,6 +31,9 @@ double ebb_loss_eval(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t
  * run's forward has added up; Dinh et al. 2014, Eq. 3. ebb_loss_eval gives their mean, and the run the derivative by log|det|. */
 void ebb_loss_nll(double *nats, const ebb_run *r, ebb_view y);
 
+/* Bits a dimension. */
+double ebb_bits(double nats, size_t dimensions);
+
 /* The same against the probabilities soft (n, d, h, w, classes) of sites whose labels are not negative; of rank 0: against labels.
  * An output of one channel is class 1's. The outputs are of more than one site. */
 double ebb_loss_eval_soft(const ebb_loss *loss, ebb_run *r, ebb_view y, const int32_t *labels, ebb_view soft, double weight,

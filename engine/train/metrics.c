@@ -27,6 +27,13 @@ void ebb_metrics_add(ebb_metrics *m, ebb_view y, const int32_t *labels, double m
   m->loss_sum += mean_loss * (double)counted;
 }
 
+void ebb_metrics_add_likelihood(ebb_metrics *m, int samples, double mean_loss)
+{
+  m->likelihood = true;
+  m->samples += (uint64_t)samples;
+  m->loss_sum += mean_loss * samples;
+}
+
 static double share(double part, const ebb_metrics *m)
 {
   return m->samples ? part / (double)m->samples : NAN;
@@ -39,12 +46,12 @@ double ebb_metrics_loss(const ebb_metrics *m)
 
 double ebb_metrics_accuracy(const ebb_metrics *m)
 {
-  return share((double)m->correct, m);
+  return m->likelihood ? NAN : share((double)m->correct, m);
 }
 
 double ebb_metrics_top5(const ebb_metrics *m)
 {
-  return share((double)m->correct5, m);
+  return m->likelihood ? NAN : share((double)m->correct5, m);
 }
 
 /* ---- label maps --------------------------------------------------------------------------------------------------- */
@@ -143,5 +150,6 @@ double ebb_metrics_mean_dice(const ebb_metrics *m)
 
 double ebb_metrics_score(const ebb_metrics *m)
 {
+  if (m->likelihood) return -ebb_metrics_loss(m);
   return m->classes ? ebb_metrics_mean_dice(m) : ebb_metrics_accuracy(m);
 }

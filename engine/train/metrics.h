@@ -8,6 +8,7 @@ enum { EBB_METRIC_CLASSES = 128 };
 typedef struct ebb_metrics {
   double   loss_sum;
   uint64_t samples, correct, correct5;   /* sites, where labels are maps */
+  bool     likelihood;                   /* of a flow: there is nothing to be correct              */
   /* label maps only: */
   int      classes;                      /* 0: none were added                                  */
   uint64_t volume;                       /* the one whose counts are open                       */
@@ -20,6 +21,9 @@ typedef struct ebb_metrics {
 /* Adds a batch of logits y (n, ..., c). A tie counts as the lower class. */
 void ebb_metrics_add(ebb_metrics *m, ebb_view y, const int32_t *labels, double mean_loss);
 
+/* Adds `samples` samples' mean negative log-likelihood. */
+void ebb_metrics_add_likelihood(ebb_metrics *m, int samples, double mean_loss);
+
 /* Adds predictions of label maps: y (n, d, h, w, c), labels (n, sites), index (n) the volume that a sample is of; samples of a
  * volume follow each other. c == 1: class 1 where y > 0. More than EBB_METRIC_CLASSES classes: nothing is counted. */
 void ebb_metrics_add_maps(ebb_metrics *m, ebb_view y, const int32_t *labels, const uint32_t *index);
@@ -31,8 +35,8 @@ double ebb_metrics_dice(const ebb_metrics *m, int class);
 double ebb_metrics_iou(const ebb_metrics *m, int class);
 double ebb_metrics_mean_dice(const ebb_metrics *m);         /* over classes from 1 on that have one; NaN: none */
 
-/* What the best checkpoint is best by: mean Dice of label maps, else accuracy. */
+/* What the best checkpoint is best by, the more the better: mean Dice of label maps, a flow's log-likelihood, else accuracy. */
 double ebb_metrics_score(const ebb_metrics *m);
 double ebb_metrics_loss(const ebb_metrics *m);      /* mean; NaN of nothing  */
-double ebb_metrics_accuracy(const ebb_metrics *m);  /* top-1, 0 to 1         */
+double ebb_metrics_accuracy(const ebb_metrics *m);  /* top-1, 0 to 1; NaN of a flow */
 double ebb_metrics_top5(const ebb_metrics *m);

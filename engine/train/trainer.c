@@ -33,15 +33,16 @@ static ebb_status check_budget(const ebb_plan *p, size_t budget)
                   p->policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
 }
 
-ebb_loss ebb_train_loss(const ebb_train_options *o)
+ebb_loss ebb_train_loss(const ebb_train_options *o, const ebb_model *m)
 {
+  if (m->flow) return (ebb_loss){.kind = EBB_LOSS_NLL};
   return (ebb_loss){.smoothing = o->smoothing, .kind = o->loss, .class_weights = o->class_weights, .dice_batch = o->dice_batch,
                     .dice_background = o->dice_background};
 }
 
 static void begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
 {
-  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = ebb_train_loss(o), .best = -1, .lr_scale = 1};
+  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = ebb_train_loss(o, m), .best = -INFINITY, .lr_scale = 1};
   ebb_threads_set(o->threads);
 }
 
@@ -134,11 +135,29 @@ static ebb_status check_finite(const ebb_trainer *t, double loss, double norm)
 static ebb_status next_batch(const ebb_trainer *t, ebb_source *source, ebb_batch *batch)
 {
   EBB_TRY(source->ops->next(source, batch));
-  if (t->options.ignore < 0) return EBB_OK;
+  if (t->options.ignore < 0 || t->model->flow) return EBB_OK;
   size_t labels = (size_t)batch->x.s.n * ebb_sites(t->model->out);
   for (size_t i = 0; i < labels; i++)
     if (batch->labels[i] == t->options.ignore) batch->labels[i] = -1;
   return EBB_OK;
+}
+
+static void count(const ebb_trainer *t, ebb_metrics *m, ebb_view y, const ebb_batch *batch, double loss)
+{
+  if (t->model->flow) ebb_metrics_add_likelihood(m, y.s.n, loss);
+  else ebb_metrics_add(m, y, batch->labels, loss);
+}
+
+/* Layers whose first values the data decide, such as actnorm, see the first batch before the first step. */
+static void begin_by_data(ebb_trainer *t, ebb_view x)
+{
+  ebb_run *r = &t->work.run;
+  ebb_view y;
+  r->first = t->work.weights;
+  r->pass = EBB_EVAL;
+  ebb_forward(r, t->model, x, &y);
+  ebb_release(r);
+  r->first = NULL;
 }
 
 /* dataset -> batch -> model -> loss -> reconstructing backward */
@@ -149,10 +168,11 @@ static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m
   ebb_view  y, dy, none = {0};
   EBB_TRY(next_batch(t, source, &batch));
   EBB_ASSERT(batch.x.s.n == t->plan.x.n, "a batch of %d, planned %d", batch.x.s.n, t->plan.x.n);
+  if (t->model->flow && t->step == 0 && r->step == 0) begin_by_data(t, batch.x);
   r->pass = EBB_TRAIN;
   ebb_forward(r, t->model, batch.x, &y);
   *loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1.0 / t->options.accumulate, &dy);
-  ebb_metrics_add(m, y, batch.labels, *loss);
+  count(t, m, y, &batch, *loss);
   ebb_backward(r, t->model, batch.x, dy, none);
   t->cursor += (uint64_t)batch.x.s.n;
   return check_range(t);
@@ -233,8 +253,8 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
     r->pass = EBB_EVAL;
     ebb_forward(r, t->model, batch.x, &y);
     double loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1, NULL);
-    ebb_metrics_add(m, y, batch.labels, loss);
-    if (ebb_sites(t->model->out) > 1) ebb_metrics_add_maps(m, y, batch.labels, batch.index);
+    count(t, m, y, &batch, loss);
+    if (!t->model->flow && ebb_sites(t->model->out) > 1) ebb_metrics_add_maps(m, y, batch.labels, batch.index);
     ebb_release(r);
   }
 }

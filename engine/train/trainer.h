@@ -35,8 +35,8 @@ typedef struct ebb_run_options {
 } ebb_run_options;
 extern const ebb_option ebb_run_option_table[];
 
-/* The loss that the options name. */
-ebb_loss ebb_train_loss(const ebb_train_options *o);
+/* The loss that the options name; a flow's is its likelihood, whatever they name. */
+ebb_loss ebb_train_loss(const ebb_train_options *o, const ebb_model *m);
 
 /* ---- the trainer --------------------------------------------------------------------------------------- */
 typedef struct ebb_progress {  /* what is logged and shown                */
@@ -44,6 +44,7 @@ typedef struct ebb_progress {  /* what is logged and shown                */
   uint64_t step, steps;        /* optimiser steps done, of                */
   double   lr, loss, accuracy; /* loss and accuracy of the batches since the last report */
   double   grad_norm;          /* of the last step, before clipping       */
+  size_t   dimensions;         /* of a flow, whose losses are nats a sample and which has no accuracy; else 0 */
   double   step_seconds;       /* mean since the last report              */
   bool     validated;          /* what follows is new                     */
   double   val_loss, val_accuracy, val_top5;
@@ -65,7 +66,7 @@ typedef struct ebb_trainer {
   uint32_t          epoch;
   uint64_t          cursor;    /* samples of this epoch done              */
   uint64_t          steps;     /* in the whole run                        */
-  double            best;      /* validation score (metrics.h) of the best epoch so far, -1: none */
+  double            best;      /* validation score (metrics.h) of the best epoch so far, -infinity: none */
   uint64_t          stale;     /* validations since then                  */
   double            lr_scale;  /* schedule plateau: what it has cut the rate to, 1 in the beginning */
 } ebb_trainer;

@@ -155,7 +155,7 @@ static void evaluate(session *s, const char *name)
 static void gradients(session *s, int k)
 {
   ebb_view y, dy, none = {0};
-  ebb_loss loss = ebb_train_loss(&s->train);
+  ebb_loss loss = ebb_train_loss(&s->train, &s->model);
   s->work.run.pass = EBB_TRAIN;
   ebb_forward(&s->work.run, &s->model, input(s, k), &y);
   if (k == 0) put_logits(s, "logits", y);

@@ -64,6 +64,7 @@ verdict $? 'profile: reconstruction is exact' "$(cat profile.json)"
 check 'profile as a table' says 'ratio to store' "$EBB" profile --steps=1 --csv=p.csv "${tiny[@]}"
 check 'profile --csv' grep -q '^reverse,' p.csv
 check 'audit' says 'audit passed' "$EBB" audit --entries=4 "${tiny[@]}"
+check 'audit of a flow' says 'reverse but for rounding' "$EBB" audit --entries=2 glow model.steps=1 model.width=8 data.shape=8x8x1 train.batch=2
 check 'audit --json' says '"passed": true' "$EBB" audit --json --entries=2 "${tiny[@]}"
 
 # ---- train, eval; the same weights under every mode and number of threads

@@ -899,7 +899,7 @@ static ebb_status loop_of_ebb_h(ebb_workspace *work, const ebb_model *m, const e
   ebb_plan         plan;
   ebb_batch        batch;
   ebb_view         y, dy, none = {0};
-  ebb_loss         criterion = ebb_train_loss(train);
+  ebb_loss         criterion = ebb_train_loss(train, m);
   ebb_plan_options options = {.policy = EBB_REVERSE, .training = true, .optimizer = ebb_optim_bytes(train, m)};
   ebb_plan_make(&plan, m, source->shape, options, &pool);
   EBB_TRY(ebb_workspace_create(work, m, &plan));

@@ -1,0 +1,103 @@
+/* glow.c -- Glow for images: levels of steps, each an actnorm, an invertible 1x1 convolution and a coupling.
+ * Owns: its options and couplings' networks. Each level begins with a squeeze, which is undone in the end, so that what comes out
+ * has the image's shape; between two levels half of the channels become
+ * N(m, e^2s) with m and s made of the other half, by a coupling of their own, and stay as they are.
+ * Source: Kingma and Dhariwal 2018, section 3; the zero convolutions' scales from their code. Not in here: the channel that marks the
+ * edges of images in their convolutions. */
+#include <stddef.h>
+
+#include "compose/chain.h"
+#include "compose/sequence.h"
+#include "models/networks.h"
+#include "reversible/reversible.h"
+
+enum { AFFINE, ADDITIVE };
+
+#define AT(field) offsetof(glow_options, field)
+const ebb_option glow_option_table[] = {
+    {"levels", EBB_OPTION_INT, AT(levels), "2", "levels", "number of levels", NULL, 1, 16},
+    {"steps", EBB_OPTION_INT, AT(steps), "8", "steps", "steps in each level", NULL, 1, 100000},
+    {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 65536},
+    {"coupling", EBB_OPTION_CHOICE, AT(coupling), "affine", "", "what is done to half of the channels", "affine|additive", 0, 0},
+    {"grey_levels", EBB_OPTION_INT, AT(grey_levels), "256", "", "values are whole numbers 0 to this - 1", NULL, 2, 65536},
+    {0},
+};
+
+static void add_conv(ebb_sequence *s, ebb_builder *b, const char *name, const char *norm, int in, int out, int kernel)
+{
+  ebb_sequence_add(s, ebb_conv(b, name, (ebb_conv_options){.in = in, .out = out, .kernel = kernel, .pad = kernel / 2, .spread = 0.05}));
+  ebb_sequence_add(s, ebb_actnorm(b, norm, out, true));
+  ebb_sequence_add(s, ebb_relu(b, "relu"));
+}
+
+/* A convolution that begins at 0, with a scale and shift of each channel that learn fast. */
+static void add_zero_conv(ebb_sequence *s, ebb_builder *b, int in, int out)
+{
+  ebb_sequence_add(s, ebb_conv(b, "zero", (ebb_conv_options){.in = in, .out = out, .kernel = 3, .pad = 1, .zero = true}));
+  ebb_sequence_add(s, ebb_actnorm(b, "scale", out, false));
+}
+
+static ebb_layer *network(ebb_builder *b, const glow_options *o, int in, int out)
+{
+  bool          affine = o->coupling == AFFINE;
+  int           params = affine ? 2 * out : out;
+  const char   *outer = ebb_scope_enter(b, "net");
+  ebb_sequence *s = ebb_sequence_open(b, "f", 9);
+  add_conv(s, b, "conv1", "norm1", in, o->width, 3);
+  add_conv(s, b, "conv2", "norm2", o->width, o->width, 1);
+  add_zero_conv(s, b, o->width, params);
+  if (affine) ebb_sequence_add(s, ebb_limit(b, "limit", params, EBB_LIMIT_SIGMOID));
+  b->scope = outer;
+  return ebb_sequence_close(s);
+}
+
+static void add_step(ebb_chain *c, ebb_builder *b, const glow_options *o, int number, int channels)
+{
+  ebb_parts      halves = {.channels = channels, .first = channels / 2, .second = true};
+  ebbk_bijection map = o->coupling == AFFINE ? ebb_affine() : ebb_shift();
+  const char    *outer = ebb_scope_enter(b, "step%d", number);
+  ebb_chain_add(c, ebb_actnorm(b, "norm", channels, true));
+  ebb_chain_add(c, ebb_invertible_conv(b, "mix", channels));
+  ebb_chain_add(c, ebb_flow_coupling(b, "coupling", halves, map, network(b, o, channels / 2, channels - channels / 2)));
+  b->scope = outer;
+}
+
+/* The half that stays, as what of it the half that goes on does not tell. */
+static void add_prior(ebb_chain *c, ebb_builder *b, int channels)
+{
+  ebb_parts     halves = {.channels = channels, .first = channels / 2};
+  const char   *outer = ebb_scope_enter(b, "prior");
+  ebb_sequence *s = ebb_sequence_open(b, "net", 2);
+  add_zero_conv(s, b, channels / 2, channels);
+  ebb_chain_add(c, ebb_flow_coupling(b, "coupling", halves, ebb_affine(), ebb_sequence_close(s)));
+  b->scope = outer;
+}
+
+static ebb_layer *level(ebb_builder *b, const glow_options *o, int number, int channels)
+{
+  const int   two[3] = {b->rank > 2 ? 2 : 1, b->rank > 1 ? 2 : 1, 2};
+  int         wide = channels * two[0] * two[1] * two[2];
+  const char *outer = ebb_scope_enter(b, "level%d", number);
+  ebb_chain  *c = ebb_chain_open(b, "chain", 3 * o->steps + 5);
+  ebb_chain_add(c, ebb_squeeze(b, "squeeze", two, false));
+  for (int i = 0; i < o->steps; i++) add_step(c, b, o, i, wide);
+  if (number + 1 < o->levels) {
+    add_prior(c, b, wide);
+    ebb_chain_add(c, ebb_split(b, "split", wide, wide / 2, level(b, o, number + 1, wide / 2)));
+  } else ebb_chain_add(c, ebb_actnorm(b, "top", wide, false));
+  ebb_chain_add(c, ebb_unsqueeze(b, "unsqueeze", two, false));
+  b->scope = outer;
+  return ebb_chain_close(c);
+}
+
+ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root)
+{
+  const glow_options *o = options;
+  (void)classes;
+  EBB_TRY(models_halves(in, o->levels));
+  ebb_sequence *s = ebb_sequence_open(b, "net", 2);
+  ebb_sequence_add(s, ebb_dither(b, "dither", o->grey_levels, false));
+  ebb_sequence_add(s, level(b, o, 0, in.c));
+  *root = ebb_sequence_close(s);
+  return EBB_OK;
+}
