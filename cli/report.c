@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/option.h"
+#include "train/loss.h"
 
 /* A path for gnuplot's single quotes: ' is doubled. */
 static const char *quoted(const char *path, ebb_pool *pool)
@@ -43,12 +44,11 @@ void ebb_report_curves(const char *folder, bool maps, size_t dimensions)
   static const char dice[] = "set ylabel 'Dice, mean over classes'\nset key bottom right\n"
     "plot '%s' using 'step':'val_dice' with linespoints pt 7 ps 0.6 title 'validation'";
   static const char bits[] = "set ylabel 'bits per dimension'\nset key top right\n"
-    "plot '%s' using 'step':(column('loss')/%.9g) with lines title 'training', "
-    "'' using 'step':(column('val_loss')/%.9g) with linespoints pt 7 ps 0.6 title 'validation'";
+    "plot '%s' using 'step':(%.9g*column('loss')) with lines title 'training', "
+    "'' using 'step':(%.9g*column('val_loss')) with linespoints pt 7 ps 0.6 title 'validation'";
   ebb_pool    pool = {0};
-  double      unit = (double)dimensions * 0.693147180559945309417;
   const char *log = quoted(ebb_pool_text(&pool, "%s/log.csv", folder), &pool);
-  const char *second = dimensions ? ebb_pool_text(&pool, bits, log, unit, unit) : ebb_pool_text(&pool, maps ? dice : accuracy, log);
+  const char *second = dimensions ? ebb_pool_text(&pool, bits, log, ebb_bits(1, dimensions), ebb_bits(1, dimensions)) : ebb_pool_text(&pool, maps ? dice : accuracy, log);
   const char *script = ebb_pool_text(&pool,
     "set datafile separator ','\nset datafile missing NaN\nset grid\nset xlabel 'step'\nset multiplot layout 1,2\n"
     "set ylabel '%s'\nset key top right\n"

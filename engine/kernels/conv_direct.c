@@ -121,10 +121,14 @@ static size_t panel_floats(const pass *p, int taps)
 }
 
 /* Each tap of the kernel is in one class. */
+static int kernel_taps(const pass *p)
+{
+  return p->g->kernel[0] * p->g->kernel[1] * p->g->kernel[2];
+}
+
 static size_t panels_bytes(const pass *p)
 {
-  const int *k = p->g->kernel;
-  return aligned(sizeof(float) * panel_floats(p, k[0] * k[1] * k[2]));
+  return aligned(sizeof(float) * panel_floats(p, kernel_taps(p)));
 }
 
 static size_t offsets_bytes(const pass *p)
@@ -331,8 +335,7 @@ static place place_of(const pass *p, int i)
 /* At least so many steps do the tiles of a row block look ahead. */
 static int steps_of(const pass *p, int rows)
 {
-  const int *kernel = p->g->kernel;
-  int        taps = kernel[0] * kernel[1] * (p->a[2].taps == RUN_TAPS ? 1 : kernel[2]);
+  int taps = kernel_taps(p) / (p->a[2].taps == RUN_TAPS ? p->g->kernel[2] : 1);
   return taps * parts(p->vectors, WIDE) * parts(rows * p->a[2].count, PIXELS_MOST);
 }
 
@@ -438,9 +441,9 @@ static void run(const pass *p, char *scratch)
 {
   float     *panels = (float *)scratch;
   char      *slices = scratch + panels_bytes(p);
-  const int *kernel = p->g->kernel, *out = p->g->out;
+  const int *out = p->g->out;
   int        items = p->n * p->row_blocks * p->depth_runs;
-  double     flops = 2.0 * kernel[0] * kernel[1] * kernel[2] * p->ci * p->co * p->n * out[0] * out[1] * out[2];
+  double     flops = 2.0 * kernel_taps(p) * p->ci * p->co * p->n * out[0] * out[1] * out[2];
   fill_panels(p, panels);
   deal d = deal_out((size_t)items, flops > FLOPS_PARALLEL ? omp_get_max_threads() : 1);
 #pragma omp parallel num_threads(d.threads)

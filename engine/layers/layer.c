@@ -260,7 +260,11 @@ void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy)
 {
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   window   w = window_open(r);
-  l->ops->reverse(l, r, y, dy);
+  if (l->ops->reverse) l->ops->reverse(l, r, y, dy);
+  else {
+    ebb_inverse_layer(l, r, y);
+    ebb_backward_layer(l, r, y, dy, dy);
+  }
   ebb_arena_high_release(r->arena, mark);
   size_t inside = window_close(r, w);
   if (r->tally) note(&r->tally[l->id].backward_peak, inside);

@@ -62,7 +62,8 @@ typedef struct ebb_layer_ops {
   ebb_shape (*before)(const ebb_layer *l, ebb_shape y);
   /* Reversible layers only, in place, after a forward of the same run.  y -> x */
   void (*inverse)(const ebb_layer *l, ebb_run *r, ebb_view y);
-  /* y -> x and dy -> dx, sharing one evaluation of what both need; adds the parameters' gradients. */
+  /* y -> x and dy -> dx, sharing one evaluation of what both need; adds the parameters' gradients. NULL: inverse, then backward, of
+   * layers that keep the shape. */
   void (*reverse)(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy);
 
   /* Composites: the i-th layer inside, NULL after the last. A layer without it is a leaf. */

@@ -103,12 +103,6 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   if (!r->dry) map((const actnorm *)layer, r, y, true, scratch);
 }
 
-static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
-{
-  ebb_inverse_layer(layer, r, y);
-  ebb_backward_layer(layer, r, y, dy, dy);
-}
-
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
 {
   return ebb_actnorm(b, name, x.c, true);
@@ -125,7 +119,6 @@ const ebb_layer_ops ebb_actnorm_ops = {
     .forward = forward,
     .backward = backward,
     .inverse = inverse,
-    .reverse = reverse,
     .make = make,
 };
 

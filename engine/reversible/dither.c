@@ -105,12 +105,6 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   ebbk_unbiject(ebb_reals(y), y.stride, ebb_reals(u), u.stride, &l->map, &b);
 }
 
-static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
-{
-  ebb_inverse_layer(layer, r, y);
-  ebb_backward_layer(layer, r, y, dy, dy);
-}
-
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
 {
   return ebb_dither(b, name, 80, x.w % 2);
@@ -127,7 +121,6 @@ const ebb_layer_ops ebb_dither_ops = {
     .forward = forward,
     .backward = backward,
     .inverse = inverse,
-    .reverse = reverse,
     .make = make,
 };
 

@@ -25,19 +25,21 @@ static bool by_channels(const flow_coupling *l)
   return l->parts.colour == EBBK_ALL;
 }
 
+static ebb_view side(const flow_coupling *l, ebb_view v, bool second)
+{
+  if (!by_channels(l)) return v;
+  return second ? ebb_view_channels(v, l->parts.first, l->parts.channels - l->parts.first) : ebb_view_channels(v, 0, l->parts.first);
+}
+
 /* What F reads, before masking, and what is transformed. */
 static ebb_view passive(const flow_coupling *l, ebb_view v)
 {
-  if (!by_channels(l)) return v;
-  return l->parts.second ? ebb_view_channels(v, 0, l->parts.first)
-                         : ebb_view_channels(v, l->parts.first, l->parts.channels - l->parts.first);
+  return side(l, v, !l->parts.second);
 }
 
 static ebb_view active(const flow_coupling *l, ebb_view v)
 {
-  if (!by_channels(l)) return v;
-  return l->parts.second ? ebb_view_channels(v, l->parts.first, l->parts.channels - l->parts.first)
-                         : ebb_view_channels(v, 0, l->parts.first);
+  return side(l, v, l->parts.second);
 }
 
 static ebbk_board board_of(const flow_coupling *l, ebb_shape s)

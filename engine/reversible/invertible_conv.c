@@ -115,12 +115,6 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   multiply(y, k.back, false, k.rows);
 }
 
-static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
-{
-  ebb_inverse_layer(layer, r, y);
-  ebb_backward_layer(layer, r, y, dy, dy);
-}
-
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)
 {
   return ebb_invertible_conv(b, name, x.c);
@@ -137,7 +131,6 @@ const ebb_layer_ops ebb_invertible_conv_ops = {
     .forward = forward,
     .backward = backward,
     .inverse = inverse,
-    .reverse = reverse,
     .make = make,
 };
 
