@@ -78,21 +78,29 @@ static bool same(const audit *a, const audit *b)
          memcmp(a->dx, b->dx, ebb_bytes(a->batch.x.s)) == 0;
 }
 
-/* Largest difference of gradients, in parts of the largest gradient. */
-static double distance(const audit *a, const audit *b)
+/* Largest difference of two gradients, in parts of the largest value; infinite if one is no number. */
+static double distance(const ebb_real *a, const ebb_real *b, size_t count)
 {
   double most = 0, off = 0;
-  for (size_t i = 0; i < a->model->weights; i++) {
-    most = fmax(most, fabs((double)a->work.grads[i]));
-    off = fmax(off, fabs((double)a->work.grads[i] - (double)b->work.grads[i]));
+  for (size_t i = 0; i < count; i++) {
+    if (!isfinite((double)a[i]) || !isfinite((double)b[i])) return INFINITY;
+    most = fmax(most, fabs((double)a[i]));
+    off = fmax(off, fabs((double)a[i] - (double)b[i]));
   }
-  return off / most;
+  return off > 0 ? off / most : 0;
+}
+
+static double distance_of(const audit *a, const audit *b)
+{
+  return fmax(distance(a->work.grads, b->work.grads, a->model->weights), distance(a->dx, b->dx, ebb_count(a->batch.x.s)));
 }
 
 /* Layers with a log|det| are undone but for rounding: of them a reversal tells how near it came. */
 static json_t *agreement(const audit *store, const audit *other, ebb_policy policy)
 {
-  return store->model->logdet && policy == EBB_REVERSE ? json_real(distance(store, other)) : json_boolean(same(store, other));
+  if (!store->model->logdet || policy != EBB_REVERSE) return json_boolean(same(store, other));
+  double off = distance_of(store, other);
+  return isfinite(off) ? json_real(off) : json_false();
 }
 
 ebb_status ebb_audit_modes(json_t **answer, const ebb_config *c, const ebb_model *m, ebb_shape x)

@@ -15,9 +15,9 @@ enum { AFFINE, ADDITIVE };
 
 #define AT(field) offsetof(glow_options, field)
 const ebb_option glow_option_table[] = {
-    {"levels", EBB_OPTION_INT, AT(levels), "2", "levels", "number of levels", NULL, 1, 16},
+    {"levels", EBB_OPTION_INT, AT(levels), "2", "levels", "number of levels", NULL, 1, 8},
     {"steps", EBB_OPTION_INT, AT(steps), "8", "steps", "steps in each level", NULL, 1, 100000},
-    {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 65536},
+    {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 4096},
     {"coupling", EBB_OPTION_CHOICE, AT(coupling), "affine", "", "what is done to half of the channels", "affine|additive", 0, 0},
     {"grey_levels", EBB_OPTION_INT, AT(grey_levels), "256", "", "values are whole numbers 0 to this - 1", NULL, 2, 65536},
     {0},

@@ -14,8 +14,8 @@
 
 #define AT(field) offsetof(realnvp_options, field)
 const ebb_option realnvp_option_table[] = {
-    {"levels", EBB_OPTION_INT, AT(levels), "2", "scales", "number of scales", NULL, 1, 16},
-    {"width", EBB_OPTION_INT, AT(width), "32", "channels", "width of couplings' networks at the first scale, twice that at each next", NULL, 1, 65536},
+    {"levels", EBB_OPTION_INT, AT(levels), "2", "scales", "number of scales", NULL, 1, 8},
+    {"width", EBB_OPTION_INT, AT(width), "32", "channels", "width of couplings' networks at the first scale, twice that at each next", NULL, 1, 4096},
     {"blocks", EBB_OPTION_INT, AT(blocks), "2", "blocks", "residual blocks in each coupling's network", NULL, 0, 1000},
     {"grey_levels", EBB_OPTION_INT, AT(grey_levels), "256", "", "values are whole numbers 0 to this - 1", NULL, 2, 65536},
     {0},

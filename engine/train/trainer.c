@@ -101,9 +101,14 @@ void ebb_trainer_destroy(ebb_trainer *t)
 }
 
 /* ---- numbers that went astray -------------------------------------------------------------------------------- */
-static ebb_status check_range(const ebb_trainer *t)
+static ebb_status check_events(const ebb_trainer *t)
 {
   const ebb_events *e = &t->work.run.events;
+  if (e->singular)
+    return ebb_fail(EBB_SOFTWARE,
+                    "step %" PRIu64 ": the matrix of layer %s has no inverse any more\n"
+                    "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
+                    t->step, e->singular);
   if (e->out_of_range == 0) return EBB_OK;
   return ebb_fail(EBB_SOFTWARE,
                   "step %" PRIu64 ": %" PRIu64 " values left the stream's range of +-%.0f in layer %s, the largest %.4g\n"
@@ -175,7 +180,7 @@ static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m
   count(t, m, y, &batch, *loss);
   ebb_backward(r, t->model, batch.x, dy, none);
   t->cursor += (uint64_t)batch.x.s.n;
-  return check_range(t);
+  return check_events(t);
 }
 
 /* An epoch ends where no whole batch is left. */
@@ -232,7 +237,7 @@ ebb_status ebb_trainer_predict(ebb_trainer *t, ebb_view x, ebb_view *y)
 {
   t->work.run.pass = EBB_EVAL;
   ebb_forward(&t->work.run, t->model, x, y);
-  ebb_status status = check_range(t);
+  ebb_status status = check_events(t);
   if (status != EBB_OK) ebb_release(&t->work.run);
   return status;
 }
@@ -248,7 +253,7 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
     EBB_TRY(next_batch(t, source, &batch));
     if (batch.x.s.n == 0) {
       ebb_metrics_finish(m);
-      return check_range(t);
+      return check_events(t);
     }
     r->pass = EBB_EVAL;
     ebb_forward(r, t->model, batch.x, &y);

@@ -86,6 +86,16 @@ check 'eval of fewer samples than train.batch' says '"samples": 64' "$EBB" eval 
 cp -r reverse forced && touch forced/nonfinite.json
 check 'train --force' "$EBB" train "${options[@]}" out=forced --force data.val=good.h5:/train train.steps=1
 check 'leaves nothing of the run before' test ! -e forced/nonfinite.json
+flow=(data.train=good.h5 data.mean=0 data.std=1 train.batch=16 train.steps=4 train.optimizer=adam train.lr=0.001 train.log_every=2 model.width=4)
+for name in 'realnvp model.blocks=1' 'glow model.steps=2' 'glow model.steps=2 model.coupling=additive'; do
+  read -ra words <<< "$name"
+  check "train $name" says 'bits/dim' "$EBB" train "${words[@]}" "${flow[@]}" out=flow --force
+  check "eval of it" says '"bits_per_dimension"' "$EBB" eval --json flow/checkpoint_best.h5
+  check "a flow has no accuracy in its log" test -z "$(sed -n 2p flow/log.csv | cut -d, -f5)"
+done
+"$EBB" predict flow/checkpoint_best.h5 good.h5 out=flow.h5 > flow.txt 2>&1
+grep -q 'is a density' flow.txt
+verdict $? 'predict refuses a flow' "$(cat flow.txt)"
 check 'plan with data counts their readers' says '"shape"' "$EBB" plan --json "${options[@]}" data.shape=5x5x1
 "$EBB" plan --json "${options[@]}" data.shape=5x5x1 2>&1 > plan.json | grep -q 'the data are'
 verdict $? 'plan: the data count, and say so'

@@ -216,6 +216,8 @@ START_TEST(options_that_do_not_go_together_are_refused)
   refuses("revnet-38", "widths", "32,32,64,66", "multiple of 4");
   refuses("revnet-164", "widths", "32,129,256,512", "multiple of 8");
   refuses("stack", "width", "63", "even width");
+  refuses("glow", "levels", "6", "multiples of 2^6");
+  refuses("realnvp", "levels", "7", "multiples of 2^6");
 }
 END_TEST
 
