@@ -1103,6 +1103,66 @@ START_TEST(a_rate_that_is_too_high_stops_the_run)
 }
 END_TEST
 
+/* Invertible from end to end: a density. */
+static ebb_model flow_network(void)
+{
+  ebb_model   m;
+  ebb_builder b;
+  ebb_model_begin(&m, &b, "flow", image);
+  ebb_sequence *s = ebb_sequence_open(&b, "net", 2);
+  ebb_sequence_add(s, ebb_actnorm(&b, "norm", image.c, true));
+  ebb_sequence_add(s, ebb_invertible_conv(&b, "mix", image.c));
+  end(&m, &b, s);
+  return m;
+}
+
+/* The first batch decides on actnorm's values, the loss is the likelihood, and a step makes it larger. */
+START_TEST(a_flow_is_trained_by_its_likelihood)
+{
+  ebb_model         m = flow_network();
+  ebb_train_options o = standard();
+  ebb_trainer       t;
+  ebb_metrics       k[2] = {{0}};
+  memory            s = memory_of(true, BATCH, SAMPLES);
+  const ebb_param  *p = param_named(&m, "norm.logs");
+  o.lr = 1e-6;
+  o.schedule = CONSTANT;
+  ck_assert(m.flow && m.logdet);
+  trainer_of(&t, &m, &o, EBB_REVERSE);
+  ck_assert(t.work.weights[p->offset] == 0);
+  for (int i = 0; i < 2; i++) {
+    t.cursor = 0; /* the same batch */
+    ck_assert(s.base.ops->seek(&s.base, 0, 0) == EBB_OK);
+    ck_assert_msg(ebb_trainer_step(&t, &s.base, &k[i]) == EBB_OK, "%s", ebb_message());
+  }
+  ck_assert(t.work.weights[p->offset] != 0);
+  ck_assert_msg(fabs(ebb_metrics_loss(&k[0])) < 5 * (double)ebb_count(image), "%g nats", ebb_metrics_loss(&k[0]));
+  ck_assert_msg(ebb_metrics_loss(&k[1]) < ebb_metrics_loss(&k[0]), "%.9g, then %.9g", ebb_metrics_loss(&k[0]), ebb_metrics_loss(&k[1]));
+  ck_assert(isnan(ebb_metrics_accuracy(&k[0])) && ebb_metrics_score(&k[0]) == -ebb_metrics_loss(&k[0]));
+  ebb_trainer_destroy(&t);
+  s.base.ops->close(&s.base);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
+START_TEST(a_singular_matrix_is_told_with_the_layer)
+{
+  ebb_model         m = flow_network();
+  ebb_train_options o = standard();
+  ebb_trainer       t;
+  ebb_metrics       k = {0};
+  memory            s = memory_of(true, BATCH, SAMPLES);
+  const ebb_param  *p = param_named(&m, "mix.weight");
+  trainer_of(&t, &m, &o, EBB_REVERSE);
+  for (int i = 0; i < image.c; i++) t.work.weights[p->offset + (size_t)i] = t.work.weights[p->offset + (size_t)(image.c + i)];
+  fails(ebb_trainer_step(&t, &s.base, &k), EBB_SOFTWARE, "the matrix of layer mix has no inverse");
+  says("train.lr");
+  ebb_trainer_destroy(&t);
+  s.base.ops->close(&s.base);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
 START_TEST(leaving_the_streams_range_is_told_with_the_layer)
 {
   ebb_model         m = reversible_network(8, 2);
@@ -1761,6 +1821,8 @@ static TCase *steps_case(void)
   tcase_add_test(c, nan_stops_the_step_and_spares_the_weights);
   tcase_add_test(c, a_gradient_that_overflows_stops_the_step_too);
   tcase_add_test(c, a_rate_that_is_too_high_stops_the_run);
+  tcase_add_test(c, a_flow_is_trained_by_its_likelihood);
+  tcase_add_test(c, a_singular_matrix_is_told_with_the_layer);
   tcase_add_test(c, leaving_the_streams_range_is_told_with_the_layer);
   tcase_add_test(c, nan_in_a_stream_is_told_too);
   tcase_add_test(c, a_run_that_goes_astray_leaves_a_dump_and_its_last_checkpoint);
