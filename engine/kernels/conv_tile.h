@@ -4,7 +4,7 @@
  * A plain tile takes any pixels, each by its pointer. A run tile takes neighbouring pixels and three neighbouring taps,
  * and uses each input value for all three while it is in a register: a third of the loads, which are the limit for 16
  * output channels. Both do 2 taps Cin FLOP for each result, whose memory they ask for before: stores of a tile that miss
- * the cache would hold up the next one. */
+ * the cache would hold up the next one. A plain tile asks again before its last tap: its other operands fill L1. */
 #pragma once
 #include "kernels/conv_parts.h"
 
@@ -35,11 +35,11 @@ typedef struct sweep {
 /* y[i, v] += sum over taps and ci of x[i][offset[tap] + ci] w[tap, ci, v] */
 INLINE void tile(const int pixels, const int vectors, float *const *y, const float *const *x, const sweep *s)
 {
-  vec          acc[PIXELS_MOST][WIDE], w[WIDE];
-  const float *at[PIXELS_MOST];
+  vec       acc[PIXELS_MOST][WIDE], w[WIDE];
+  ptrdiff_t from_first[PIXELS_MOST]; /* constant, so that one pointer moves and all fit the registers */
   UNROLL
   for (int i = 0; i < pixels; i++) {
-    at[i] = x[i];
+    from_first[i] = x[i] - x[0];
     UNROLL
     for (int v = 0; v < vectors; v++) {
       int          n = v == vectors - 1 ? s->tail : VL;
@@ -49,15 +49,19 @@ INLINE void tile(const int pixels, const int vectors, float *const *y, const flo
     }
   }
   for (int t = 0; t < s->taps; t++) {
-    const float *panel = s->w + (size_t)t * s->w_tap;
-    ptrdiff_t    end = s->offset[t] + s->ci;
+    const float *panel = s->w + (size_t)t * s->w_tap, *at = x[0] + s->offset[t], *end = at + s->ci;
     look_ahead(s->next);
-    for (ptrdiff_t k = s->offset[t]; k < end; k++, panel += vectors * VL) {
+    if (t == s->taps - 1)
+      UNROLL
+      for (int i = 0; i < pixels; i++)
+        UNROLL
+        for (int v = 0; v < vectors; v++) __builtin_prefetch(y[i] + v * VL, 1);
+    for (; at < end; at++, panel += vectors * VL) {
       UNROLL
       for (int v = 0; v < vectors; v++) w[v] = load(panel + v * VL);
       UNROLL
       for (int i = 0; i < pixels; i++) {
-        vec a = broadcast(at[i][k]);
+        vec a = broadcast(at[from_first[i]]);
         UNROLL
         for (int v = 0; v < vectors; v++) acc[i][v] += a * w[v];
       }
