@@ -1,9 +1,10 @@
 /* glow.c -- Glow for images: levels of steps, each an actnorm, an invertible 1x1 convolution and a coupling.
  * Owns: its options and couplings' networks. Each level begins with a squeeze, which is undone in the end, so that what comes out
  * has the image's shape; between two levels half of the channels become
- * N(m, e^2s) with m and s made of the other half, by a coupling of their own, and stay as they are.
- * Source: Kingma and Dhariwal 2018, section 3; the zero convolutions' scales from their code. Not in here: the channel that marks the
- * edges of images in their convolutions. */
+ * N(m, e^2s) with m and s made of the other half, by a coupling of their own, and stay as they are; m and s of what is left at the
+ * end are made of nothing but the place.
+ * Source: Kingma and Dhariwal 2018, section 3; from their code the zero convolutions' scales, and that convolutions see where
+ * the image ends (layers/border.c). */
 #include <stddef.h>
 
 #include "compose/chain.h"
@@ -23,9 +24,13 @@ const ebb_option glow_option_table[] = {
     {0},
 };
 
-static void add_conv(ebb_sequence *s, ebb_builder *b, const char *name, const char *norm, int in, int out, int kernel)
+enum { EDGE = 3 }; /* kernels that see where the image ends */
+
+static void add_conv(ebb_sequence *s, ebb_builder *b, int number, int in, int out, int kernel)
 {
+  const char *name = ebb_pool_text(b->pool, "conv%d", number), *norm = ebb_pool_text(b->pool, "norm%d", number);
   ebb_sequence_add(s, ebb_conv(b, name, (ebb_conv_options){.in = in, .out = out, .kernel = kernel, .pad = kernel / 2, .spread = 0.05}));
+  if (kernel == EDGE) ebb_sequence_add(s, ebb_border(b, ebb_pool_text(b->pool, "edge%d", number), out, EDGE, 0.05));
   ebb_sequence_add(s, ebb_actnorm(b, norm, out, true));
   ebb_sequence_add(s, ebb_relu(b, "relu"));
 }
@@ -33,7 +38,8 @@ static void add_conv(ebb_sequence *s, ebb_builder *b, const char *name, const ch
 /* A convolution that begins at 0, with a scale and shift of each channel that learn fast. */
 static void add_zero_conv(ebb_sequence *s, ebb_builder *b, int in, int out)
 {
-  ebb_sequence_add(s, ebb_conv(b, "zero", (ebb_conv_options){.in = in, .out = out, .kernel = 3, .pad = 1, .zero = true}));
+  ebb_sequence_add(s, ebb_conv(b, "zero", (ebb_conv_options){.in = in, .out = out, .kernel = EDGE, .pad = 1, .zero = true}));
+  ebb_sequence_add(s, ebb_border(b, "edge", out, EDGE, 0));
   ebb_sequence_add(s, ebb_actnorm(b, "scale", out, false));
 }
 
@@ -42,9 +48,9 @@ static ebb_layer *network(ebb_builder *b, const glow_options *o, int in, int out
   bool          affine = o->coupling == AFFINE;
   int           params = affine ? 2 * out : out;
   const char   *outer = ebb_scope_enter(b, "net");
-  ebb_sequence *s = ebb_sequence_open(b, "f", 9);
-  add_conv(s, b, "conv1", "norm1", in, o->width, 3);
-  add_conv(s, b, "conv2", "norm2", o->width, o->width, 1);
+  ebb_sequence *s = ebb_sequence_open(b, "f", 11);
+  add_conv(s, b, 1, in, o->width, EDGE);
+  add_conv(s, b, 2, o->width, o->width, 1);
   add_zero_conv(s, b, o->width, params);
   if (affine) ebb_sequence_add(s, ebb_limit(b, "limit", params, EBB_LIMIT_SIGMOID));
   b->scope = outer;
@@ -62,14 +68,13 @@ static void add_step(ebb_chain *c, ebb_builder *b, const glow_options *o, int nu
   b->scope = outer;
 }
 
-/* The half that stays, as what of it the half that goes on does not tell. */
-static void add_prior(ebb_chain *c, ebb_builder *b, int channels)
+/* What is transformed becomes what the rest does not tell of it. */
+static void add_prior(ebb_chain *c, ebb_builder *b, ebb_parts parts, int in, int out)
 {
-  ebb_parts     halves = {.channels = channels, .first = channels / 2};
   const char   *outer = ebb_scope_enter(b, "prior");
-  ebb_sequence *s = ebb_sequence_open(b, "net", 2);
-  add_zero_conv(s, b, channels / 2, channels);
-  ebb_chain_add(c, ebb_flow_coupling(b, "coupling", halves, ebb_affine(), ebb_sequence_close(s)));
+  ebb_sequence *s = ebb_sequence_open(b, "net", 3);
+  add_zero_conv(s, b, in, 2 * out);
+  ebb_chain_add(c, ebb_flow_coupling(b, "coupling", parts, ebb_affine(), ebb_sequence_close(s)));
   b->scope = outer;
 }
 
@@ -82,9 +87,9 @@ static ebb_layer *level(ebb_builder *b, const glow_options *o, int number, int c
   ebb_chain_add(c, ebb_squeeze(b, "squeeze", two, false));
   for (int i = 0; i < o->steps; i++) add_step(c, b, o, i, wide);
   if (number + 1 < o->levels) {
-    add_prior(c, b, wide);
+    add_prior(c, b, (ebb_parts){.channels = wide, .first = wide / 2}, wide / 2, wide / 2);
     ebb_chain_add(c, ebb_split(b, "split", wide, wide / 2, level(b, o, number + 1, wide / 2)));
-  } else ebb_chain_add(c, ebb_actnorm(b, "top", wide, false));
+  } else add_prior(c, b, (ebb_parts){.channels = wide, .second = true}, wide, wide);
   ebb_chain_add(c, ebb_unsqueeze(b, "unsqueeze", two, false));
   b->scope = outer;
   return ebb_chain_close(c);

@@ -307,6 +307,13 @@ void ebbk_biject_grad(ebb_real *dx, int dxs, ebb_real *p, int ps, const ebb_real
 /* y = x, but 0 where b transforms; y may lie over x */
 void ebbk_mask(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_board *b);
 
+/* A convolution's window, odd in each dimension, on an image that it is padded for. */
+typedef struct ebbk_border { int n, size[3], kernel[3], c; } ebbk_border;
+
+/* y[site] += the sum of w (taps, c) over taps outside of the image; dw[tap] += the sum of dy over sites whose tap is outside */
+void ebbk_border_add(ebb_real *y, int ys, const ebb_real *w, const ebbk_border *g);
+void ebbk_border_grad(ebb_real *dw, const ebb_real *dy, int dys, const ebbk_border *g);
+
 /* Inverse (c, c) of w (c, c), and log|det w|: -infinity, and no inverse, where a pivot is below EBBK_SINGULAR times the largest.
  * work: EBBK_INVERT_WORK(c) doubles. */
 #define EBBK_SINGULAR 1e-10

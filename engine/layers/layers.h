@@ -14,6 +14,10 @@ typedef struct ebb_conv_options {
 } ebb_conv_options;
 ebb_layer *ebb_conv(ebb_builder *b, const char *name, ebb_conv_options o);
 
+/* border.c -- behind a convolution of that kernel: what a channel that is 1 on its padding would add. Weights (O, 1, K...), fill
+ * N(0, spread^2). */
+ebb_layer *ebb_border(ebb_builder *b, const char *name, int channels, int kernel, double spread);
+
 /* linear.c -- y = W x + b at every site. Weights (O, I), fill U(+-1/sqrt(in)) for both, PyTorch's default. */
 ebb_layer *ebb_linear(ebb_builder *b, const char *name, int in, int out);
 

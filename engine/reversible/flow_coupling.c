@@ -5,7 +5,8 @@
  *   forward   y1 = x1                   inverse   x1 = y1                  log|det| = sum of log f'
  *             y2 = f(x2; F(x1))                   x2 = f^-1(y2; F(y1))
  *
- * Parts are two ranges of channels, or the two colours of a chessboard. F is evaluated once forward and once on the way back,
+ * Parts are two ranges of channels, or the two colours of a chessboard; or everything is transformed, with parameters that depend on
+ * the place only: F reads zeros. F is evaluated once forward and once on the way back,
  * for reconstruction and gradient together. Reconstruction is off by the rounding of what is stored, about 1e-7 of x2 in float
  * times what f^-1 stretches.
  * Source: Dinh et al. 2017 (RealNVP), Eq. 4-8; Durkan et al. 2019 (splines). */
@@ -23,6 +24,11 @@ typedef struct flow_coupling {
 static bool by_channels(const flow_coupling *l)
 {
   return l->parts.colour == EBBK_ALL;
+}
+
+static bool alone(const flow_coupling *l)
+{
+  return by_channels(l) && l->parts.first == 0;
 }
 
 static ebb_view side(const flow_coupling *l, ebb_view v, bool second)
@@ -50,7 +56,7 @@ static ebbk_board board_of(const flow_coupling *l, ebb_shape s)
 
 static ebb_shape input_shape(const flow_coupling *l, ebb_shape x)
 {
-  return passive(l, (ebb_view){.s = x, .stride = x.c}).s;
+  return alone(l) ? x : passive(l, (ebb_view){.s = x, .stride = x.c}).s;
 }
 
 static ebb_shape params_shape(const flow_coupling *l, ebb_shape x)
@@ -68,10 +74,11 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 /* F's input: a view of x, or a copy in which what is transformed is 0. */
 static ebb_view input_of(const flow_coupling *l, ebb_run *r, ebb_view x)
 {
-  if (by_channels(l)) return passive(l, x);
+  if (by_channels(l) && !alone(l)) return passive(l, x);
   ebb_view   masked = ebb_scratch_view(r, x.s);
   ebbk_board b = board_of(l, x.s);
-  if (!r->dry) ebbk_mask(ebb_reals(masked), masked.stride, ebb_reals(x), x.stride, &b);
+  if (!r->dry && alone(l)) ebbk->fill(ebb_reals(masked), masked.stride, 0, ebb_sites(x.s), x.s.c);
+  else if (!r->dry) ebbk_mask(ebb_reals(masked), masked.stride, ebb_reals(x), x.stride, &b);
   return masked;
 }
 
@@ -115,12 +122,12 @@ static void undo(const flow_coupling *l, const ebb_run *r, ebb_view y, ebb_view 
 static void gradient(const flow_coupling *l, ebb_run *r, ebb_view x, ebb_view d, ebb_view params)
 {
   ebbk_board b = board_of(l, x.s);
-  ebb_view   from = active(l, x), to = active(l, d), input = input_of(l, r, x), dinput = passive(l, d);
+  ebb_view   from = active(l, x), to = active(l, d), input = input_of(l, r, x), dinput = {0};
   if (!r->dry)
     ebbk_biject_grad(ebb_reals(to), to.stride, ebb_reals(params), params.stride, ebb_reals(from), from.stride, &l->map, &b,
                      r->dlogdet);
   if (by_channels(l)) {
-    dinput.add = true;
+    if (!alone(l)) dinput = passive(l, d), dinput.add = true;
     evaluate_back(l, r, input, params, dinput);
     return;
   }
@@ -231,7 +238,7 @@ const ebb_layer_ops ebb_spline_coupling_ops =
 ebb_layer *ebb_flow_coupling(ebb_builder *b, const char *name, ebb_parts parts, ebbk_bijection map, ebb_layer *f)
 {
   bool split = parts.colour == EBBK_ALL;
-  EBB_ASSERT(!split || (parts.first > 0 && parts.first < parts.channels), "%d of %d channels", parts.first, parts.channels);
+  EBB_ASSERT(!split || (parts.first < parts.channels && (parts.first > 0 || parts.second)), "%d of %d channels", parts.first, parts.channels);
   const ebb_layer_ops *ops = map.bins ? &ebb_spline_coupling_ops : &ebb_affine_coupling_ops;
   flow_coupling       *l = (flow_coupling *)ebb_layer_new(b, ops, name, sizeof *l);
   l->parts = parts;

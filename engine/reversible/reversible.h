@@ -22,8 +22,8 @@ ebb_layer *ebb_squeeze(ebb_builder *b, const char *name, const int stride[3], bo
 ebb_layer *ebb_unsqueeze(ebb_builder *b, const char *name, const int stride[3], bool checkerboard);
 
 /* flow_coupling.c -- y1 = x1; y2 = f(x2; F(x1)) on real values: the parts are the first `first` channels and the rest, or the
- * colours of a chessboard. F maps what stays as it is (of a chessboard all channels, with zeros in the other colour) to
- * map.params times the channels that are transformed. */
+ * colours of a chessboard. F maps what stays as it is (of a chessboard all channels, with zeros in the other colour; with `first` 0 and
+ * `second` nothing does: as many zeros) to map.params times the channels that are transformed. */
 typedef struct ebb_parts {
   int         channels, first;
   bool        second;     /* the channels behind `first` are transformed, else those before  */

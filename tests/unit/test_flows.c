@@ -2,6 +2,7 @@
  * bijections of single values. Built in double. */
 #include <check.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "compose/catalogue.h"
@@ -151,6 +152,7 @@ static ebb_layer *network(ebb_builder *b, const char *name, int in, int out)
   const char   *outer = ebb_scope_enter(b, "%s", name);
   ebb_sequence *s = ebb_sequence_open(b, "f", 8);
   ebb_sequence_add(s, ebb_conv(b, "conv1", (ebb_conv_options){.in = in, .out = 8, .kernel = 3, .pad = 1}));
+  ebb_sequence_add(s, ebb_border(b, "edge", 8, 3, 0.1));
   ebb_sequence_add(s, ebb_actnorm(b, "norm", 8, true));
   ebb_sequence_add(s, ebb_softplus_ops.make(b, "act", (ebb_shape){0})); /* smooth, for the differences' sake */
   ebb_sequence_add(s, ebb_conv(b, "conv2", (ebb_conv_options){.in = 8, .out = out, .kernel = 3, .pad = 1}));
@@ -159,14 +161,16 @@ static ebb_layer *network(ebb_builder *b, const char *name, int in, int out)
   return ebb_sequence_close(s);
 }
 
-/* Two levels: chessboard coupling, squeeze, [actnorm, invertible convolution, coupling], and the half that goes on likewise. */
+/* Two levels: chessboard coupling, squeeze, [actnorm, invertible convolution, coupling], and the half that goes on likewise, and
+ * then through a coupling with nothing. */
 static ebb_layer *two_levels(ebb_builder *b)
 {
-  ebb_chain *inner = ebb_chain_open(b, "inner", 4), *outer = ebb_chain_open(b, "outer", 8);
-  ebb_parts  board = {.channels = 1, .colour = EBBK_BLACK}, half = {.channels = 4, .first = 2, .second = true}, part = {.channels = 2, .first = 1};
+  ebb_chain *inner = ebb_chain_open(b, "inner", 5), *outer = ebb_chain_open(b, "outer", 8);
+  ebb_parts  board = {.channels = 1, .colour = EBBK_BLACK}, half = {.channels = 4, .first = 2, .second = true}, part = {.channels = 2, .first = 1}, all = {.channels = 2, .second = true};
   ebb_chain_add(inner, ebb_actnorm(b, "norm2", 2, true));
   ebb_chain_add(inner, ebb_invertible_conv(b, "mix2", 2));
   ebb_chain_add(inner, ebb_flow_coupling(b, "coupling2", part, ebb_affine(), network(b, "net2", 1, 2)));
+  ebb_chain_add(inner, ebb_flow_coupling(b, "top", all, ebb_affine(), network(b, "net3", 2, 4)));
   ebb_chain_add(outer, ebb_flow_coupling(b, "board", board, ebb_affine(), network(b, "net0", 1, 2)));
   ebb_chain_add(outer, ebb_squeeze(b, "squeeze", (int[]){1, 2, 2}, false));
   ebb_chain_add(outer, ebb_actnorm(b, "norm1", 4, true));
@@ -184,6 +188,40 @@ START_TEST(logdet_of_a_whole_flow)
   bench_run(&t, &b, two_levels(&b));
   expect_logdet(&t);
   bench_close(&t);
+}
+END_TEST
+
+/* A convolution of c channels and one that is 1 on the padding, which is a pad of its own in front of it. */
+START_TEST(border_is_a_channel_of_the_padding)
+{
+  enum { N = 2, H = 3, W = 4, C = 2, O = 3, K = 3 };
+  ebb_real   image[N * H * W * C], padded[N * (H + 2) * (W + 2) * (C + 1)] = {0}, w[K * K * (C + 1) * O], inner[K * K * C * O],
+             edge[K * K * O], y[N * H * W * O], expected[N * H * W * O];
+  ebbk_conv   same = {.n = N, .in = {1, H, W}, .ci = C, .out = {1, H, W}, .co = O, .kernel = {1, K, K}, .stride = {1, 1, 1}, .pad = {0, 1, 1}};
+  ebbk_conv   valid = {.n = N, .in = {1, H + 2, W + 2}, .ci = C + 1, .out = {1, H, W}, .co = O, .kernel = {1, K, K}, .stride = {1, 1, 1}};
+  ebbk_border g = {.n = N, .size = {1, H, W}, .kernel = {1, K, K}, .c = O};
+  for (size_t i = 0; i < sizeof image / sizeof *image; i++) image[i] = noise(1, i);
+  for (size_t i = 0; i < sizeof w / sizeof *w; i++) w[i] = noise(2, i);
+  for (int t = 0; t < K * K; t++)
+    for (int o = 0; o < O; o++) {
+      for (int c = 0; c < C; c++) inner[(t * C + c) * O + o] = w[(t * (C + 1) + c) * O + o];
+      edge[t * O + o] = w[(t * (C + 1) + C) * O + o];
+    }
+  for (int n = 0; n < N; n++)
+    for (int h = -1; h <= H; h++)
+      for (int v = -1; v <= W; v++) {
+        ebb_real *to = padded + ((n * (H + 2) + h + 1) * (W + 2) + v + 1) * (C + 1);
+        bool      inside = h >= 0 && h < H && v >= 0 && v < W;
+        for (int c = 0; c < C && inside; c++) to[c] = image[((n * H + h) * W + v) * C + c];
+        to[C] = !inside;
+      }
+  size_t bytes = ebbk->conv_scratch(&same, 1) + ebbk->conv_scratch(&valid, 1);
+  void  *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+  ebbk->conv_forward(ebbk_over(expected, O), ebbk_read(padded, C + 1), w, NULL, &valid, scratch);
+  ebbk->conv_forward(ebbk_over(y, O), ebbk_read(image, C), inner, NULL, &same, scratch);
+  ebbk_border_add(y, O, edge, &g);
+  for (size_t i = 0; i < sizeof y / sizeof *y; i++) ck_assert_double_eq_tol(y[i], expected[i], 1e-12);
+  free(scratch);
 }
 END_TEST
 
@@ -306,6 +344,7 @@ int main(void)
   tcase_set_timeout(all, 120);
   tcase_add_loop_test(all, logdet_is_that_of_the_jacobian, 0, (int)ebb_catalogue_count());
   tcase_add_test(all, logdet_of_a_whole_flow);
+  tcase_add_test(all, border_is_a_channel_of_the_padding);
   tcase_add_loop_test(all, gradients_of_a_whole_flow, 0, EBB_POLICIES);
   tcase_add_test(all, splines_join_the_identity);
   tcase_add_test(all, actnorm_begins_by_the_first_batch);

@@ -48,6 +48,25 @@ START_TEST(parameter_counts_are_the_published_ones)
 }
 END_TEST
 
+/* Of Glow's authors' code for CIFAR-10 (3 levels of 32 steps, width 512, learned top). */
+static const struct glow { const char *coupling; size_t weights; } glows[] = {{"affine", 44562132}, {"additive", 38354196}};
+
+START_TEST(glow_has_its_authors_counts)
+{
+  const ebb_network *n = ebb_network_find("glow");
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  ck_assert(n != NULL);
+  void       *options = ebb_pool_take(&pool, n->options_size);
+  const char *words = ebb_pool_text(&pool, "levels=3 steps=32 width=512 coupling=%s", glows[_i].coupling);
+  ck_assert_msg(ebb_network_options(n, options, words, &pool) == EBB_OK, "%s", ebb_message());
+  ck_assert_msg(ebb_network_model(&m, n, options, cifar, 10) == EBB_OK, "%s", ebb_message());
+  ck_assert_msg(m.weights == glows[_i].weights, "%s: %zu parameters, expected %zu", glows[_i].coupling, m.weights, glows[_i].weights);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
 /* Counts from the iUNets authors' code (iunets 0.1) with its defaults, without stem and head; and of the whole network that the
  * benchmark figures are of. */
 static const struct iunet { const char *words; int rank, colours; size_t body, all; } iunets[] = {
@@ -228,6 +247,7 @@ int main(void)
   if (ebbk_start() != EBB_OK) return EXIT_FAILURE;
   Suite *suite = suite_create("models");
   TCase *all = tcase_create("networks");
+  tcase_add_loop_test(all, glow_has_its_authors_counts, 0, (int)(sizeof glows / sizeof *glows));
   tcase_add_loop_test(all, iunets_have_their_authors_counts, 0, IUNETS);
   tcase_add_loop_test(all, parameter_counts_are_the_published_ones, 0, (int)(sizeof counts / sizeof *counts));
   tcase_add_loop_test(all, every_network_takes_its_default_options, 0, networks);
