@@ -65,11 +65,38 @@ ebb_status ebb_build_input(ebb_input *in, const ebb_config *c)
   return EBB_OK;
 }
 
+static bool is_only(ebb_numbers n, double value)
+{
+  for (int i = 0; i < n.count; i++)
+    if (n.at[i] != value) return false;
+  return true;
+}
+
+/* Networks that take the file's values as they are. */
+static ebb_status keep_whole(ebb_config *c)
+{
+  if (!c->network->whole) return EBB_OK;
+  if (!is_only(c->data.mean, 0) || !is_only(c->data.std, 1))
+    return ebb_fail(EBB_CONFIG, "%s: expected data.mean=0 and data.std=1, or neither, as %s takes grey levels as they are in the file", c->origin,
+                    c->network->name);
+  c->data.mean = (ebb_numbers){1, {0}};
+  c->data.std = (ebb_numbers){1, {1}};
+  return EBB_OK;
+}
+
+ebb_status ebb_build_load(ebb_config *c, ebb_words words)
+{
+  EBB_TRY(ebb_config_load(c, words.at[0], words.at + 1, words.count - 1));
+  ebb_status status = keep_whole(c);
+  if (status != EBB_OK) ebb_config_clear(c);
+  return status;
+}
+
 int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
                           int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words))
 {
   ebb_config c;
-  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
+  ebb_status status = ebb_build_load(&c, words);
   if (status != EBB_OK) return ebb_verb_failed(status);
   ebb_threads_set(c.train.threads);
   int code = work(flags, &c, words);

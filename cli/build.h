@@ -4,6 +4,9 @@
 #include "config.h"
 #include "verb.h"
 
+/* A configuration, its first word, with overrides; of networks that take the file's values as they are, data.mean and data.std say so. */
+ebb_status ebb_build_load(ebb_config *c, ebb_words words);
+
 /* The beginning and end of a verb whose first word is a configuration: loads it, sets the threads, calls `work`. */
 int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
                           int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words));

@@ -13,7 +13,7 @@
 
 enum { FILE_MOST = 1 << 20, NAMES_MOST = 256 };
 
-static const char *const section_names[EBB_SECTIONS] = {"model", "data", "train", "run", "predict"};
+static const char *const section_names[EBB_SECTIONS] = {"model", "data", "train", "run", "predict", "sample"};
 
 ebb_section ebb_config_section(ebb_config *c, int which)
 {
@@ -22,7 +22,8 @@ ebb_section ebb_config_section(ebb_config *c, int which)
   case EBB_DATA_SECTION: return (ebb_section){"data", ebb_data_option_table, &c->data};
   case EBB_TRAIN_SECTION: return (ebb_section){"train", ebb_train_option_table, &c->train};
   case EBB_RUN_SECTION: return (ebb_section){"run", ebb_run_option_table, &c->run};
-  default: return (ebb_section){"predict", ebb_predict_option_table, &c->predict};
+  case EBB_PREDICT_SECTION: return (ebb_section){"predict", ebb_predict_option_table, &c->predict};
+  default: return (ebb_section){"sample", ebb_sample_option_table, &c->sample};
   }
 }
 
@@ -60,7 +61,7 @@ static ebb_status set(ebb_config *c, const char *section, const char *key, const
   }
   const char *near = ebb_nearest(section, section_names, EBB_SECTIONS);
   return ebb_fail(EBB_CONFIG, "%s.%s: there is no section '%s'\nhint: %s%s%s", section, key, section,
-                  near ? "did you mean " : "sections are model data train run predict", near ? near : "", near ? "?" : "");
+                  near ? "did you mean " : "sections are model data train run predict sample", near ? near : "", near ? "?" : "");
 }
 
 /* ---- overrides ------------------------------------------------------------------------------------------------ */
@@ -122,6 +123,7 @@ static void set_defaults(ebb_config *c)
   ebb_options_default(&c->train, ebb_train_option_table);
   ebb_options_default(&c->run, ebb_run_option_table);
   ebb_options_default(&c->predict, ebb_predict_option_table);
+  ebb_options_default(&c->sample, ebb_sample_option_table);
 }
 
 /* Perhaps it is there, but misspelt: then that is the message. */
@@ -132,8 +134,9 @@ static ebb_status no_name(ebb_config *c, const char *text)
                                   {"data", ebb_data_option_table, NULL},
                                   {"train", ebb_train_option_table, NULL},
                                   {"run", ebb_run_option_table, NULL},
-                                  {"predict", ebb_predict_option_table, NULL}};
-  EBB_TRY(ebb_yaml_read(text, c->origin, all, 6, false, take_name, c));
+                                  {"predict", ebb_predict_option_table, NULL},
+                                  {"sample", ebb_sample_option_table, NULL}};
+  EBB_TRY(ebb_yaml_read(text, c->origin, all, sizeof all / sizeof *all, false, take_name, c));
   return ebb_fail(EBB_CONFIG, "%s: expected a section model with a name, found none\nhint: `ebb models` lists the names", c->origin);
 }
 
@@ -150,8 +153,9 @@ static ebb_status parse(ebb_config *c, const char *text, char *const *overrides,
                                   {"data", ebb_data_option_table, NULL},
                                   {"train", ebb_train_option_table, NULL},
                                   {"run", ebb_run_option_table, NULL},
-                                  {"predict", ebb_predict_option_table, NULL}};
-  EBB_TRY(ebb_yaml_read(text, c->origin, all, 6, false, take_all, c));
+                                  {"predict", ebb_predict_option_table, NULL},
+                                  {"sample", ebb_sample_option_table, NULL}};
+  EBB_TRY(ebb_yaml_read(text, c->origin, all, sizeof all / sizeof *all, false, take_all, c));
   return overrides_apply(c, overrides, count, false);
 }
 

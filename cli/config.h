@@ -4,6 +4,7 @@
 #include "datasets/datasets.h"
 #include "models/models.h"
 #include "predict_options.h"
+#include "sample_options.h"
 #include "train/trainer.h"
 
 typedef struct ebb_config {
@@ -15,6 +16,7 @@ typedef struct ebb_config {
   ebb_train_options  train;
   ebb_run_options    run;
   ebb_predict_options predict;
+  ebb_sample_options sample;
   const char        *out;          /* the folder of a run's results                                      */
 } ebb_config;
 
@@ -38,7 +40,7 @@ void ebb_config_compare(ebb_config *a, ebb_config *b,
 
 /* One section as users see it. The model's table is that of the configuration's network. */
 typedef struct ebb_section { const char *name; const ebb_option *table; void *fields; } ebb_section;
-enum { EBB_MODEL_SECTION, EBB_DATA_SECTION, EBB_TRAIN_SECTION, EBB_RUN_SECTION, EBB_PREDICT_SECTION, EBB_SECTIONS };
+enum { EBB_MODEL_SECTION, EBB_DATA_SECTION, EBB_TRAIN_SECTION, EBB_RUN_SECTION, EBB_PREDICT_SECTION, EBB_SAMPLE_SECTION, EBB_SECTIONS };
 ebb_section ebb_config_section(ebb_config *c, int which);
 
 /* Help: two lines an option, with default, unit and bounds. */

@@ -13,7 +13,7 @@
 #include "version.h"
 
 static const ebb_verb *const verbs[] = {
-  &ebb_verb_train, &ebb_verb_eval,  &ebb_verb_predict, &ebb_verb_plan,   &ebb_verb_profile,
+  &ebb_verb_train, &ebb_verb_eval,  &ebb_verb_predict, &ebb_verb_sample, &ebb_verb_plan,   &ebb_verb_profile,
   &ebb_verb_bench, &ebb_verb_audit, &ebb_verb_check,   &ebb_verb_convert, &ebb_verb_layers, &ebb_verb_models,
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };

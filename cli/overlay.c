@@ -2,12 +2,11 @@
 #include "overlay.h"
 
 #include <math.h>
-#include <png.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/file.h"
+#include "png.h"
 
 enum { GAP = 6, PANEL = 256, BACKGROUND = 24, COLUMNS = 3 };
 
@@ -117,14 +116,8 @@ ebb_status ebb_overlay_write(const char *path, const ebb_overlay_slice *slices, 
   ebb_pool  pool = {0};
   int       columns = slices[0].label ? COLUMNS : COLUMNS - 1;
   canvas    c = make_canvas(slices, count, columns, &pool);
-  png_image image = {.version = PNG_IMAGE_VERSION, .width = (png_uint_32)c.width, .height = (png_uint_32)c.height, .format = PNG_FORMAT_RGB};
-  png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
-  void *file = ebb_pool_take(&pool, bytes);
   draw(&c, slices, count, columns, &pool);
-  ebb_status status = png_image_write_to_memory(&image, file, &bytes, 0, c.rgb, 0, NULL)
-                          ? ebb_file_replace(path, &(ebb_bytes_part){file, bytes}, 1)
-                          : ebb_fail(EBB_IOERR, "%s: libpng: %s", path, image.message);
-  png_image_free(&image);
+  ebb_status status = ebb_png_write(path, c.rgb, c.height, c.width);
   ebb_pool_clear(&pool);
   return status;
 }

@@ -1,5 +1,5 @@
 /* overlay.h -- pictures of segmentations: image, label and prediction side by side, as PNG.
- * Owns: colours, layout, libpng. */
+ * Owns: colours, layout. */
 #pragma once
 #include <stdint.h>
 

@@ -29,7 +29,7 @@ typedef struct ebb_verb {
   int       (*run)(const ebb_flags *flags, ebb_words words); /* returns the exit code             */
 } ebb_verb;
 
-extern const ebb_verb ebb_verb_train, ebb_verb_eval, ebb_verb_predict, ebb_verb_plan, ebb_verb_profile, ebb_verb_bench, ebb_verb_audit,
+extern const ebb_verb ebb_verb_train, ebb_verb_eval, ebb_verb_predict, ebb_verb_sample, ebb_verb_plan, ebb_verb_profile, ebb_verb_bench, ebb_verb_audit,
     ebb_verb_check, ebb_verb_convert, ebb_verb_layers, ebb_verb_models;
 
 /* Prints the message of a failed call ("ebb: ...") and returns the exit code. */

@@ -1,6 +1,9 @@
 /* verb_eval.c -- `ebb eval`: a checkpoint's network on a set, with running statistics. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "base/file.h"
 #include "base/threads.h"
 #include "build.h"
 #include "print.h"
@@ -23,7 +26,7 @@ static ebb_status open_data(ebb_data **data, const ebb_config *c, ebb_split spli
   return status;
 }
 
-static ebb_status evaluate(ebb_metrics *m, const char *path, const ebb_config *c, const ebb_model *model, ebb_data *data,
+static ebb_status evaluate(ebb_metrics *m, double *nats, const char *path, const ebb_config *c, const ebb_model *model, ebb_data *data,
                            ebb_split split)
 {
   ebb_trainer t;
@@ -31,6 +34,7 @@ static ebb_status evaluate(ebb_metrics *m, const char *path, const ebb_config *c
   int         batch = c->train.batch;
   EBB_TRY(ebb_trainer_create_eval(&t, model, ebb_build_batch(data->shape, batch), &c->train, &c->run,
                                   ebb_data_eval_bytes(data, split, batch)));
+  t.nats = nats;
   ebb_status status = ebb_checkpoint_load(path, &t, true);
   if (status == EBB_OK) status = ebb_data_eval(&source, data, split, batch);
   if (status == EBB_OK) {
@@ -41,12 +45,39 @@ static ebb_status evaluate(ebb_metrics *m, const char *path, const ebb_config *c
   return status;
 }
 
-static ebb_status measure_classes(ebb_metrics *m, const char *path, const ebb_config *c, ebb_data *data, ebb_split split)
+/* A line a sample, for those who look for outliers. */
+static ebb_status write_likelihoods(const char *path, const double *nats, uint64_t samples, size_t dimensions)
+{
+  char  *text;
+  size_t bytes;
+  FILE  *f = open_memstream(&text, &bytes);
+  if (!f) return ebb_fail(EBB_OSERR, "%s: no memory for its %llu lines", path, (unsigned long long)samples);
+  fputs("sample,nats,bits_per_dimension\n", f);
+  for (uint64_t i = 0; i < samples; i++) fprintf(f, "%llu,%.9g,%.9g\n", (unsigned long long)i, nats[i], ebb_bits(nats[i], dimensions));
+  fclose(f);
+  ebb_status status = ebb_file_replace(path, &(ebb_bytes_part){text, bytes}, 1);
+  free(text);
+  return status;
+}
+
+static ebb_status measure_flow(ebb_metrics *m, const char *path, ebb_config *c, const ebb_model *model, ebb_data *data, ebb_split split,
+                               const char *csv)
+{
+  uint64_t samples = data->samples[split];
+  double  *nats = *csv ? ebb_pool_take(&c->pool, (size_t)samples * sizeof *nats) : NULL;
+  EBB_TRY(evaluate(m, nats, path, c, model, data, split));
+  return nats ? write_likelihoods(csv, nats, samples, ebb_count(data->shape)) : EBB_OK;
+}
+
+static ebb_status measure_classes(ebb_metrics *m, const char *path, ebb_config *c, ebb_data *data, ebb_split split, const char *csv)
 {
   ebb_model  model;
   EBB_TRY(ebb_build_model(&model, c, data->shape, c->data.classes ? c->data.classes : data->classes));
   ebb_status status = ebb_build_fits(&model, data);
-  if (status == EBB_OK) status = evaluate(m, path, c, &model, data, split);
+  if (status == EBB_OK && *csv && !model.flow)
+    status = ebb_fail(EBB_USAGE, "eval --csv: expected a normalizing flow, whose samples have a likelihood each, found %s", c->network->name);
+  if (status == EBB_OK)
+    status = model.flow ? measure_flow(m, path, c, &model, data, split, csv) : evaluate(m, NULL, path, c, &model, data, split);
   ebb_model_destroy(&model);
   return status;
 }
@@ -69,7 +100,7 @@ static ebb_status measure(result *r, ebb_config *c, const char *path, const ebb_
   r->dimensions = ebb_count(data->shape);
   r->name = ebb_pool_text(&c->pool, "%s", data->name[split]);
   ebb_status status = r->maps ? ebb_scores_measure(&r->scores, path, c, data, split, flags->quiet || flags->json)
-                              : measure_classes(&r->metrics, path, c, data, split);
+                              : measure_classes(&r->metrics, path, c, data, split, flags->csv);
   ebb_data_close(data);
   return status;
 }
@@ -116,6 +147,7 @@ static int run(const ebb_flags *flags, ebb_words words)
 const ebb_verb ebb_verb_eval = {
   .name = "eval", .arguments = "CHECKPOINT.h5 [key=value ...]", .summary = "Measures a trained network on a set",
   .text = "The checkpoint holds the whole configuration; words change it, such as data.val=other.h5. "
+          "With --csv=FILE a flow's likelihood of each sample is written, too. "
           "Label maps are predicted as `ebb predict` does: Dice, IoU, and distances of surfaces in mm where element_size_um is given.",
-  .flags = "json split quiet", .sections = "data run predict", .least = 1, .run = run,
+  .flags = "json split csv quiet", .sections = "data run predict", .least = 1, .run = run,
 };

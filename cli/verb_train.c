@@ -280,7 +280,7 @@ static int run(const ebb_flags *flags, ebb_words words)
 {
   ebb_config c;
   session    s = {.config = &c, .flags = flags};
-  ebb_status status = ebb_config_load(&c, words.at[0], words.at + 1, words.count - 1);
+  ebb_status status = ebb_build_load(&c, words);
   if (status != EBB_OK) return ebb_verb_failed(status);
   ebb_threads_set(c.train.threads);
   s.checkpoint = ebb_pool_text(&c.pool, "%s/checkpoint_last.h5", c.out);

@@ -16,6 +16,7 @@ typedef struct ebb_network {
   /* Builds layers for inputs like `in` and `classes` outputs; EBB_CONFIG with the reason if the options do not go
    * together. */
   ebb_status (*build)(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+  bool              whole;       /* takes whole numbers as they are, such as grey levels, not standardised ones */
 } ebb_network;
 
 extern const ebb_network ebb_networks[]; /* ends with name == NULL */

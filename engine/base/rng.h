@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* What numbers are drawn for; layers use EBB_RNG_LAYER + their id. Values are part of the checkpoint format. */
-enum { EBB_RNG_INIT = 1, EBB_RNG_SHUFFLE = 2, EBB_RNG_AUGMENT = 3, EBB_RNG_TEST = 4, EBB_RNG_LAYER = 1 << 16 };
+enum { EBB_RNG_INIT = 1, EBB_RNG_SHUFFLE = 2, EBB_RNG_AUGMENT = 3, EBB_RNG_TEST = 4, EBB_RNG_SAMPLE = 5, EBB_RNG_LAYER = 1 << 16 };
 
 typedef struct ebb_rng {
   uint64_t seed;

@@ -153,6 +153,31 @@ void ebb_backward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view dy, ebb_v
   ebb_release(r);
 }
 
+/* Layer l of the root backwards, in place: a door of the stream is the other one. */
+static ebb_view invert(const ebb_layer *l, ebb_run *r, ebb_view y)
+{
+  const ebb_layer_ops *door = l->ops == &ebb_quantise_ops ? &ebb_dequantise_ops : l->ops == &ebb_dequantise_ops ? &ebb_quantise_ops : NULL;
+  if (!door) {
+    ebb_inverse_layer(l, r, y);
+    return ebb_view_retyped(y, ebb_shape_before(l, y.s));
+  }
+  ebb_view x = ebb_view_retyped(y, door->shape(l, y.s));
+  if (!r->dry) door->forward(l, r, y, x, NULL);
+  return x;
+}
+
+void ebb_inverse(ebb_run *r, const ebb_model *m, ebb_view z, ebb_view *x)
+{
+  int count = 0;
+  EBB_ASSERT(m->flow, "%s is not invertible from end to end", m->name);
+  while (m->root->ops->child(m->root, count)) count++;
+  r->pass = EBB_EVAL;
+  r->keep = EBB_KEEP_NONE;
+  *x = ebb_kept_view(r, z.s);
+  if (!r->dry) ebbk->copy(x->p, x->stride, z.p, z.stride, ebb_sites(z.s), z.s.c);
+  for (int i = count - 1; i >= 0; i--) *x = invert(m->root->ops->child(m->root, i), r, *x);
+}
+
 void ebb_release(ebb_run *r)
 {
   r->kept_count = 0;

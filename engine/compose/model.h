@@ -37,3 +37,5 @@ void ebb_forward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view *y);
 /* Adds all parameters' gradients; dx.p may be NULL. Everything of the pass is released. */
 void ebb_backward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view dy, ebb_view dx);
 void ebb_release(ebb_run *r);
+/* z -> *x of a flow (m->flow) in evaluation; *x lies in the run's arena until ebb_release. z may be overwritten after the call. */
+void ebb_inverse(ebb_run *r, const ebb_model *m, ebb_view z, ebb_view *x);

@@ -19,7 +19,7 @@ static ebb_view rehearse_loss(ebb_run *r, ebb_shape y, size_t bytes)
   return dy;
 }
 
-/* One training step and one evaluation, dry; the loss takes the same in both. */
+/* One training step and one evaluation, dry; the loss takes the same in both. And perhaps the way from a latent value to a sample. */
 static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, ebb_plan_options o)
 {
   static char somewhere; /* an address that is not NULL: nobody follows it */
@@ -32,6 +32,9 @@ static void rehearse(const ebb_model *m, ebb_run *r, ebb_shape x, ebb_plan_optio
   r->pass = EBB_EVAL;
   ebb_forward(r, m, in, &y);
   rehearse_loss(r, y.s, o.loss);
+  ebb_release(r);
+  if (!o.inverse) return;
+  ebb_inverse(r, m, y, &y);
   ebb_release(r);
 }
 

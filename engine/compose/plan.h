@@ -14,6 +14,7 @@
 typedef struct ebb_plan_options {
   ebb_policy policy;
   bool       training;        /* false: evaluation only, no gradients                              */
+  bool       inverse;         /* of a flow: samples are drawn, too                                 */
   bool       input_gradient;  /* the gradient of the model's input is wanted too                   */
   size_t     optimizer;       /* bytes of optimiser state                                          */
   size_t     loss;            /* bytes the loss takes for a moment, beside its gradient             */

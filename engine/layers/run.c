@@ -35,6 +35,14 @@ void ebb_note_singular(ebb_run *r, const ebb_layer *l)
   if (!r->events.singular) r->events.singular = l->name;
 }
 
+void ebb_note_not_whole(ebb_run *r, const ebb_layer *l, double value, int levels)
+{
+  if (r->events.not_whole) return;
+  r->events.not_whole = l->name;
+  r->events.odd = value;
+  r->events.levels = levels;
+}
+
 void ebb_note_range(ebb_run *r, const ebb_layer *l, uint64_t count, double worst)
 {
   if (count == 0 || r->pass == EBB_REPLAY) return;

@@ -28,6 +28,9 @@ typedef struct ebb_events {
   double      worst;          /* the largest of them                    */
   const char *where;          /* the first layer it happened in         */
   const char *singular;       /* a layer whose matrix has no inverse    */
+  const char *not_whole;      /* a layer that takes whole numbers 0 .. levels - 1 and was given `odd` */
+  double      odd;
+  int         levels;
 } ebb_events;
 
 typedef struct ebb_kept { ebb_view view; ebb_mark mark; } ebb_kept;
@@ -83,6 +86,9 @@ static inline double *ebb_logdet(const ebb_run *r) { return r->pass == EBB_REPLA
 
 /* Layer `l` found that its matrix has no inverse. */
 void     ebb_note_singular(ebb_run *r, const struct ebb_layer *l);
+
+/* Layer `l` takes whole numbers 0 .. levels - 1, and was given `value`. */
+void     ebb_note_not_whole(ebb_run *r, const struct ebb_layer *l, double value, int levels);
 
 /* Counts values that left the stream's range in layer `l`. */
 void ebb_note_range(ebb_run *r, const struct ebb_layer *l, uint64_t count, double worst);

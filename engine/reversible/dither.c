@@ -2,7 +2,7 @@
  *   v = (x + u) / levels, u uniform in [0, 1), drawn anew in each pass;
  *   y = v - 1/2, or log(p / (1 - p)), p = a + (1 - 2 a) v, whose range is the whole line.
  * Owns: the noise. log|det| makes the likelihood that of x + u in its own units, which bounds that of x from below.
- * Its inverse takes u away, so that x comes back; in an evaluation it does not: the inverse of a sample is to be rounded down.
+ * Its inverse takes u away, so that x comes back; in an evaluation, of samples that have none, it rounds down, to 0 .. levels - 1.
  * Source: Theis et al. 2016, section 3.1 (dequantisation); Dinh et al. 2017, section 4.1 (logit, a = 0.05). */
 #include <math.h>
 
@@ -76,6 +76,18 @@ static ebbk_board board_of(ebb_shape s)
   return (ebbk_board){.n = s.n, .size = {s.d, s.h, s.w}, .c = s.c, .colour = EBBK_ALL};
 }
 
+static void check(const dither *l, ebb_run *r, ebb_view x)
+{
+  for (size_t i = 0; i < ebb_sites(x.s); i++)
+    for (int j = 0; j < x.s.c; j++) {
+      double v = (double)ebb_reals(x)[i * (size_t)x.stride + (size_t)j];
+      if (!(v >= 0 && v < l->map.bound && v == floor(v))) {
+        ebb_note_not_whole(r, &l->base, v, (int)l->map.bound);
+        return;
+      }
+    }
+}
+
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
 {
   (void)x;
@@ -83,6 +95,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
   ebb_view      u = noise(layer, r, y.s, false, scratch);
   ebbk_board    b = board_of(y.s);
   double       *parts = (double *)(void *)((char *)scratch + ebb_align(ebb_bytes(y.s)));
+  check(l, r, y);
   ebbk_biject(ebb_reals(y), y.stride, ebb_logdet(r), ebb_reals(u), u.stride, &l->map, &b, parts);
 }
 
@@ -95,6 +108,15 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   ebbk_biject_grad(ebb_reals(dx), dx.stride, ebb_reals(u), u.stride, ebb_reals(x), x.stride, &l->map, &b, r->dlogdet);
 }
 
+static void round_down(ebb_view x, double levels)
+{
+  for (size_t i = 0; i < ebb_sites(x.s); i++)
+    for (int j = 0; j < x.s.c; j++) {
+      ebb_real *v = ebb_reals(x) + i * (size_t)x.stride + j;
+      *v = (ebb_real)fmin(levels - 1, fmax(0, floor((double)*v)));
+    }
+}
+
 static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
 {
   const dither *l = (const dither *)layer;
@@ -103,6 +125,7 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   ebb_view   u = noise(layer, r, y.s, r->pass == EBB_EVAL, scratch);
   ebbk_board b = board_of(y.s);
   ebbk_unbiject(ebb_reals(y), y.stride, ebb_reals(u), u.stride, &l->map, &b);
+  if (r->pass == EBB_EVAL) round_down(y, l->map.bound);
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)

@@ -94,6 +94,13 @@ ebb_status ebb_trainer_create_predict(ebb_trainer *t, const ebb_model *m, ebb_sh
   return take_memory(t, x, run, (ebb_plan_options){.batches = batches});
 }
 
+ebb_status ebb_trainer_create_sample(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                                     const ebb_run_options *run, size_t batches)
+{
+  begin(t, m, o, run);
+  return take_memory(t, x, run, (ebb_plan_options){.inverse = true, .batches = batches});
+}
+
 void ebb_trainer_destroy(ebb_trainer *t)
 {
   ebb_workspace_destroy(&t->work);
@@ -109,6 +116,9 @@ static ebb_status check_events(const ebb_trainer *t)
                     "step %" PRIu64 ": the matrix of layer %s has no inverse any more\n"
                     "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
                     t->step, e->singular);
+  if (e->not_whole)
+    return ebb_fail(EBB_DATA, "layer %s: expected whole numbers 0 .. %d, found %.9g\nhint: data.mean=0 data.std=1 leave the file's values as they "
+                    "are; model.grey_levels says how many levels they have", e->not_whole, e->levels - 1, e->odd);
   if (e->out_of_range == 0) return EBB_OK;
   return ebb_fail(EBB_SOFTWARE,
                   "step %" PRIu64 ": %" PRIu64 " values left the stream's range of +-%.0f in layer %s, the largest %.4g\n"
@@ -242,6 +252,24 @@ ebb_status ebb_trainer_predict(ebb_trainer *t, ebb_view x, ebb_view *y)
   return status;
 }
 
+static ebb_status check_sample(const ebb_trainer *t, ebb_view x)
+{
+  EBB_TRY(check_events(t));
+  for (size_t i = 0; i < ebb_count(x.s); i++)
+    if (!isfinite(ebb_reals(x)[i]))
+      return ebb_fail(EBB_SOFTWARE, "%s: expected finite values in a sample, found %g\n"
+                      "hint: a lower temperature; or the network was not trained long enough", t->model->name, (double)ebb_reals(x)[i]);
+  return EBB_OK;
+}
+
+ebb_status ebb_trainer_sample(ebb_trainer *t, ebb_view z, ebb_view *x)
+{
+  ebb_inverse(&t->work.run, t->model, z, x);
+  ebb_status status = check_sample(t, *x);
+  if (status != EBB_OK) ebb_release(&t->work.run);
+  return status;
+}
+
 ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
 {
   ebb_run  *r = &t->work.run;
@@ -258,6 +286,7 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
     r->pass = EBB_EVAL;
     ebb_forward(r, t->model, batch.x, &y);
     double loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1, NULL);
+    if (t->model->flow && t->nats) ebb_loss_nll(t->nats + m->samples, r, y);
     count(t, m, y, &batch, loss);
     if (!t->model->flow && ebb_sites(t->model->out) > 1) ebb_metrics_add_maps(m, y, batch.labels, batch.index);
     ebb_release(r);

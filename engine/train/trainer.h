@@ -61,6 +61,7 @@ typedef struct ebb_trainer {
   ebb_loss          loss;
   ebb_pool          pool;
   double            lr, grad_norm; /* of the last step                    */
+  double           *nats;      /* NULL or, of a flow: where an evaluation puts -log p(x) of each sample, in their order */
   /* all that a checkpoint holds besides weights, state and momenta: */
   uint64_t          step;      /* optimiser steps done                    */
   uint32_t          epoch;
@@ -83,6 +84,9 @@ ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape
 /* And for ebb_trainer_predict alone: no loss either. */
 ebb_status ebb_trainer_create_predict(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                       const ebb_run_options *run, size_t batches);
+/* And for ebb_trainer_predict and ebb_trainer_sample of a flow. */
+ebb_status ebb_trainer_create_sample(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
+                                     const ebb_run_options *run, size_t batches);
 void ebb_trainer_destroy(ebb_trainer *t);
 
 /* One optimiser step: `accumulate` batches from `source`, whose metrics are added to m. Moves on to the next epoch.
@@ -104,6 +108,10 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
 /* x -> *y with running statistics; x is as planned, y stands until ebb_release(&t->work.run). EBB_SOFTWARE: the stream left its
  * range. */
 ebb_status ebb_trainer_predict(ebb_trainer *t, ebb_view x, ebb_view *y);
+
+/* z -> *x, the other way, of a flow; both as x is planned, *x stands until ebb_release(&t->work.run). EBB_SOFTWARE: a matrix has no
+ * inverse, the stream left its range, or values are not finite. */
+ebb_status ebb_trainer_sample(ebb_trainer *t, ebb_view z, ebb_view *x);
 
 /* The whole run: from where the trainer stands to `steps`, validating (val may be NULL) at the end of each epoch,
  * logging to FOLDER/log.csv and FOLDER/log.jsonl, saving FOLDER/checkpoint_last.h5 each epoch (and every save_every steps),

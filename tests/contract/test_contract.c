@@ -302,10 +302,16 @@ START_TEST(threads_give_the_same_bits)
 }
 END_TEST
 
-/* Bits, or, of a layer that rounds, values about as near as rounding and the steepest random f^-1 allow. */
-static void same(const bench *t, const void *a, const void *b, size_t count, const char *what)
+/* Of the largest value: how far a layer that rounds is off, there and back. Random splines are nearly flat in places. */
+static double returned(const bench *t)
 {
-  if (rounds(t)) near(t, a, b, count, STRETCHED, what);
+  return t->layer->ops == &ebb_spline_coupling_ops ? STRETCHED : 1e-6;
+}
+
+/* Bits, or, of a layer that rounds, values that are as near. */
+static void same(const bench *t, const void *a, const void *b, size_t count, double bound, const char *what)
+{
+  if (rounds(t)) near(t, a, b, count, bound, what);
   else ck_assert_msg(memcmp(a, b, count * sizeof(ebb_real)) == 0, "%s: %s is not the same", t->model.name, what);
 }
 
@@ -337,21 +343,21 @@ START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
   ebb_forward_layer(t.layer, r, z, y);
   ck_assert_msg(memcmp(z.p, x.p, bytes) != 0, "%s does nothing", t.model.name);
   ebb_inverse_layer(t.layer, r, y);
-  same(&t, z.p, x.p, count, "what the inverse makes of forward's result");
+  same(&t, z.p, x.p, count, returned(&t), "what the inverse makes of forward's result");
   ebb_inverse_layer(t.layer, r, y);
   ebb_forward_layer(t.layer, r, z, y);
-  same(&t, z.p, x.p, count, "what forward makes of the inverse's result");
+  same(&t, z.p, x.p, count, STRETCHED, "what forward makes of the inverse's result");
 
   memcpy(z.p, x.p, bytes);
   ebb_forward_layer(t.layer, r, z, y);
   memset(t.work.grads, 0, weights);
   ebb_reverse_layer(t.layer, r, y, dz);
-  same(&t, z.p, x.p, count, "what reverse reconstructs");
+  same(&t, z.p, x.p, count, returned(&t), "what reverse reconstructs");
   memcpy(grads, t.work.grads, weights);
   memset(t.work.grads, 0, weights);
   ebb_backward_layer(t.layer, r, x, dy, ebb_view_retyped(dy, t.xs));
-  same(&t, dz.p, dy.p, count, "reverse's dx");
-  same(&t, grads, t.work.grads, t.model.weights, "reverse's gradient of the weights");
+  same(&t, dz.p, dy.p, count, STRETCHED, "reverse's dx");
+  same(&t, grads, t.work.grads, t.model.weights, STRETCHED, "reverse's gradient of the weights");
   bench_close(&t);
 }
 END_TEST

@@ -31,6 +31,22 @@ refuses 'check finds NaN' 65 nan.h5 -- "$EBB" check nan.h5
 check 'check passes good data' "$EBB" check good.h5
 refuses 'no data to train on' 78 data.train hint -- train
 
+# ---- flows
+refuses 'grey levels that were changed' 78 data.mean=0 'as they are' -- "$EBB" train realnvp data.train=good.h5 data.mean=3 out=run
+"$EBB" train realnvp data.train=good.h5 model.width=4 model.blocks=0 model.grey_levels=4 train.batch=8 train.steps=2 out=grey > /dev/null 2> said
+code=$?
+[ $code -eq 65 ] && grep -q 'whole numbers 0 .. 3' said && [ ! -e grey/checkpoint_last.h5 ]
+verdict $? 'more grey levels than the network knows' "code $code: $(cat said)"
+"$EBB" train stack data.train=good.h5 "${small[@]}" out=plain > /dev/null 2>&1
+refuses 'samples of what is no flow' 78 plain/checkpoint_last.h5 'normalizing flow' stack -- "$EBB" sample plain/checkpoint_last.h5
+refuses 'likelihoods of what is no flow' 64 'normalizing flow' -- "$EBB" eval plain/checkpoint_last.h5 --csv=items.csv
+"$EBB" train realnvp data.train=good.h5 model.width=4 model.blocks=0 train.batch=8 train.steps=2 out=flow > /dev/null 2>&1
+refuses 'one end only' 78 'even number' -- "$EBB" sample flow/checkpoint_last.h5 sample.between=3
+refuses 'an end that is not there' 78 'below the' 1000000 -- "$EBB" sample flow/checkpoint_last.h5 sample.between=3,1000000
+refuses 'a temperature below 0' 78 sample.temperature -- "$EBB" sample flow/checkpoint_last.h5 sample.temperature=-1
+"$EBB" sample flow/checkpoint_last.h5 sample.count=2 > /dev/null
+refuses 'samples that are there' 73 samples/samples.h5 --force -- "$EBB" sample flow/checkpoint_last.h5 sample.count=3
+
 # ---- configuration
 refuses 'unknown key: the nearest' 78 train.batsh 'did you mean train.batch' -- train train.batsh=3
 refuses 'unknown model option: the nearest' 78 model.depht 'did you mean model.depth' -- train model.depht=3

@@ -16,7 +16,7 @@ says() { # WORD COMMAND...: succeeds if the command does, and its standard outpu
 
 check '--help' says 'ebb train' "$EBB" --help
 check '--version' says 'hdf5' "$EBB" --version
-for verb in train eval predict plan profile bench audit check convert layers models; do
+for verb in train eval predict sample plan profile bench audit check convert layers models; do
   check "$verb --help" says "Usage: ebb $verb" "$EBB" $verb --help
 done
 for key in train.batch train.lr data.pad run.backward model.name; do check "train --help has $key" says "$key=" "$EBB" train --help; done
@@ -86,16 +86,29 @@ check 'eval of fewer samples than train.batch' says '"samples": 64' "$EBB" eval 
 cp -r reverse forced && touch forced/nonfinite.json
 check 'train --force' "$EBB" train "${options[@]}" out=forced --force data.val=good.h5:/train train.steps=1
 check 'leaves nothing of the run before' test ! -e forced/nonfinite.json
-flow=(data.train=good.h5 data.mean=0 data.std=1 train.batch=16 train.steps=4 train.optimizer=adam train.lr=0.001 train.log_every=2 model.width=4)
+flow=(data.train=good.h5 train.batch=16 train.steps=4 train.optimizer=adam train.lr=0.001 train.log_every=2 model.width=4)
 for name in 'realnvp model.blocks=1' 'glow model.steps=2' 'glow model.steps=2 model.coupling=additive'; do
   read -ra words <<< "$name"
   check "train $name" says 'bits/dim' "$EBB" train "${words[@]}" "${flow[@]}" out=flow --force
   check "eval of it" says '"bits_per_dimension"' "$EBB" eval --json flow/checkpoint_best.h5
   check "a flow has no accuracy in its log" test -z "$(sed -n 2p flow/log.csv | cut -d, -f5)"
+  "$EBB" eval flow/checkpoint_best.h5 --csv=items.csv --json > eval.json
+  awk -F, 'NR == FNR && /"loss"/ {split($0, a, /[:,]/); loss = a[2]} NR != FNR && FNR > 1 {sum += $2; n++} END {d = sum / n - loss; exit !(n == 64 && d * d < 1e-6 * loss * loss)}' \
+    eval.json items.csv
+  verdict $? "its likelihoods of each sample have that mean" "$(cat eval.json; head -3 items.csv)"
+  check "sample of it" says 'samples.png' "$EBB" sample flow/checkpoint_best.h5 sample.count=5 sample.folder=drawn --force
+  check "its picture" test -s drawn/samples.png
+  check "and between two images, which come back" says '"reconstruction_error": 0.0' "$EBB" sample --json flow/checkpoint_best.h5 sample.between=0,5 \
+    sample.folder=drawn --force
 done
 "$EBB" predict flow/checkpoint_best.h5 good.h5 out=flow.h5 > flow.txt 2>&1
 grep -q 'is a density' flow.txt
 verdict $? 'predict refuses a flow' "$(cat flow.txt)"
+fails_cmp() { ! cmp -s "$1" "$2"; }
+draw() { "$EBB" sample flow/checkpoint_best.h5 sample.count=20 sample.folder="$1" "${@:2}" > /dev/null; }
+draw one train.threads=1 && draw two train.threads=2 train.batch=3 && draw three sample.seed=2
+check 'samples do not depend on threads or batches' cmp one/samples.h5 two/samples.h5
+check 'another seed draws others' fails_cmp one/samples.h5 three/samples.h5
 check 'plan with data counts their readers' says '"shape"' "$EBB" plan --json "${options[@]}" data.shape=5x5x1
 "$EBB" plan --json "${options[@]}" data.shape=5x5x1 2>&1 > plan.json | grep -q 'the data are'
 verdict $? 'plan: the data count, and say so'
