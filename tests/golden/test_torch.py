@@ -7,9 +7,11 @@ what the engine makes of random images (golden.c); here it is compared with the 
 engine's own rounding; PyTorch's in float32 stands beside it.
 
 Bounds: logits 1e-5 and gradients 1e-4, each relative to the largest entry of its tensor; running statistics 1e-5;
-weights after three steps of SGD 1e-5.
+weights after three steps of SGD 1e-5. Of flows the logits are z, and each sample's negative log-likelihood is within 1e-5 of its
+own; the noise that makes real values of grey levels is the engine's, and from there on everything is compared.
 usage: test_torch.py PATH/TO/golden [CASE ...]
 """
+import math
 import os
 import subprocess
 import sys
@@ -29,7 +31,7 @@ except ImportError:
     print("SKIP: python3-h5py is not installed (scripts/setup --peers)")
     sys.exit(SKIPPED)
 
-LOGITS, GRADIENTS, STATISTICS, WEIGHTS = 1e-5, 1e-4, 1e-5, 1e-5
+LOGITS, GRADIENTS, STATISTICS, WEIGHTS, LIKELIHOOD = 1e-5, 1e-4, 1e-5, 1e-5, 1e-5
 
 
 # ---- networks --------------------------------------------------------------------------------------------------------
@@ -382,6 +384,143 @@ class RevUNet(nn.Module):
         return self.head(self.level(self.stem(x), 0)).permute(0, 2, 3, 1)
 
 
+# ---- normalizing flows -----------------------------------------------------------------------------------------------
+class Flow(nn.Module):
+    """z of grey levels to which noise was added, in the shape of the images; `logdet` of each sample."""
+
+    def forward(self, x):
+        y, logdet = self.spread(x / 256)
+        z, more = self.transform(y)
+        self.logdet = logdet + more - x[0].numel() * math.log(256)
+        return z.permute(0, 2, 3, 1)
+
+    def nll(self, z):
+        """- log N(z; 0, 1) - log|det dz/dx|"""
+        return -torch.distributions.Normal(0, 1).log_prob(z).sum((1, 2, 3)) - self.logdet
+
+
+def total(x):
+    return x.sum((1, 2, 3))
+
+
+class ActNorm(nn.Module):
+    """Kingma and Dhariwal 2018: (x + b) e^(3 s)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.bias, self.logs = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x):
+        return (x + self.bias[:, None, None]) * torch.exp(3 * self.logs)[:, None, None]
+
+    def logdet(self, x):
+        return 3 * x.shape[2] * x.shape[3] * self.logs.sum()
+
+
+def squeeze(x):
+    """2x2 patches, read row by row, become four channels in each channel's place."""
+    return F.pixel_unshuffle(x, 2)
+
+
+def unsqueeze(x):
+    return F.pixel_shuffle(x, 2)
+
+
+def squeeze_diagonals(x):
+    """All channels of the patches' first sites, then of those diagonally across; then of the other two."""
+    return torch.cat((x[:, :, ::2, ::2], x[:, :, 1::2, 1::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2]), 1)
+
+
+def unsqueeze_diagonals(y):
+    n, c, h, w = y.shape
+    x = y.new_zeros(n, c // 4, 2 * h, 2 * w)
+    x[:, :, ::2, ::2], x[:, :, 1::2, 1::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2] = y.chunk(4, 1)
+    return x
+
+
+class RealNVP(Flow):
+    """Dinh et al. 2017, figure 4 and section 4.1, with an actnorm before each coupling. y = b x + (1 - b) (x + t(b x)) e^s(b x)."""
+
+    class Net(nn.Module):
+        """3x3, residual blocks, BN-ReLU-1x1; s is the tanh of the one half times a learned factor, t the other half."""
+
+        def __init__(self, inputs, outputs, width, blocks):
+            super().__init__()
+            self.stem, self.blocks = conv(inputs, width, 3), blocks
+            for i in range(blocks):
+                block = nn.Module()
+                block.norm1, block.conv1 = nn.BatchNorm2d(width), conv(width, width, 3)
+                block.norm2, block.conv2 = nn.BatchNorm2d(width), conv(width, width, 3)
+                self.add_module("block%d" % i, block)
+            self.norm, self.head, self.limit = nn.BatchNorm2d(width), nn.Conv2d(width, 2 * outputs, 1), nn.Module()
+            self.limit.weight = nn.Parameter(torch.ones(outputs))
+
+        def forward(self, x):
+            x = self.stem(x)
+            for i in range(self.blocks):
+                block = getattr(self, "block%d" % i)
+                x = x + block.conv2(relu(block.norm2(block.conv1(relu(block.norm1(x))))))
+            s, t = self.head(relu(self.norm(x))).chunk(2, 1)
+            return self.limit.weight[:, None, None] * torch.tanh(s), t
+
+    def __init__(self, channels, levels, width, blocks):
+        super().__init__()
+        self.levels, self.level0 = levels, self.level(0, levels, channels, width, blocks)
+
+    def level(self, number, levels, channels, width, blocks):
+        level, last = nn.Module(), number + 1 == levels
+        for i in range(4 if last else 3):
+            level.add_module("step%d" % i, self.step(channels, channels, width, blocks))
+        if not last:
+            for i in range(3, 6):
+                level.add_module("step%d" % i, self.step(4 * channels, 2 * channels, 2 * width, blocks))
+            level.add_module("level%d" % (number + 1), self.level(number + 1, levels, 2 * channels, 2 * width, blocks))
+        return level
+
+    def step(self, channels, outputs, width, blocks):
+        step = nn.Module()
+        step.norm, step.net = ActNorm(channels), self.Net(outputs, outputs, width, blocks)
+        return step
+
+    def board(self, step, x, stays):
+        """Sites whose coordinates' sum is even (stays == 0) or odd (1) stay, and condition the others."""
+        rows, columns = torch.meshgrid(torch.arange(x.shape[2]), torch.arange(x.shape[3]), indexing="ij")
+        b = ((rows + columns) % 2 == stays).to(x.dtype)
+        y = step.norm(x)
+        s, t = step.net(b * y)
+        return b * y + (1 - b) * (y + t) * torch.exp(s), step.norm.logdet(x) + total((1 - b) * s)
+
+    def halves(self, step, x, first):
+        """The first half of the channels, or the second, is transformed, conditioned on the other."""
+        y1, y2 = step.norm(x).chunk(2, 1)
+        s, t = step.net(y2 if first else y1)
+        y = ((y1 + t) * torch.exp(s), y2) if first else (y1, (y2 + t) * torch.exp(s))
+        return torch.cat(y, 1), step.norm.logdet(x) + total(s)
+
+    def scale(self, level, number, x):
+        logdet, last = 0, number + 1 == self.levels
+        for i in range(4 if last else 3):
+            x, more = self.board(getattr(level, "step%d" % i), x, i % 2)
+            logdet = logdet + more
+        if last:
+            return x, logdet
+        x = squeeze(x)
+        for i in range(3):
+            x, more = self.halves(getattr(level, "step%d" % (3 + i)), x, i % 2 == 1)
+            logdet = logdet + more
+        stays, goes_on = squeeze_diagonals(unsqueeze(x)).chunk(2, 1)
+        z, more = self.scale(getattr(level, "level%d" % (number + 1)), number + 1, goes_on)
+        return unsqueeze_diagonals(torch.cat((stays, z), 1)), logdet + more
+
+    def transform(self, x):
+        return self.scale(self.level0, 0, x)
+
+    def spread(self, v):
+        """logit(a + (1 - 2 a) v), a = 0.05: its derivative is (1 - 2 a) / (p (1 - p))."""
+        p = 0.05 + 0.9 * v
+        return torch.log(p / (1 - p)), total(math.log(0.9) - torch.log(p) - torch.log(1 - p))
+
+
 # ---- cases: network, its own options, options of training ------------------------------------------------------------
 BASIC, WIDE = [32, 32, 64, 112], [32, 64, 128, 256]
 
@@ -409,8 +548,11 @@ CASES = {
     "adam": case("stack", None, [64], seed=34, optimizer="adam", decay=1e-2, epsilon=1e-2),
     "adamw": case("stack", None, [64], seed=28, optimizer="adamw", decay=1e-1, beta1=0.8, epsilon=1e-2),
     "adamax": case("stack", None, [64], seed=13, optimizer="adamax", decay=1e-2, epsilon=1e-1),
+    # Gradients of a likelihood are large: they are cut, or the first step would end all.
+    "realnvp-reverse": case("realnvp", "reverse", [8], seed=1, momentum=0.9, clip=1),
+    "realnvp-store": case("realnvp", "store", [8], seed=2, momentum=0.9, clip=1),
 }
-UNITS, DEPTH, LR, BLOCKS, GROUPS = [2, 2, 2], 6, 0.02, [2, 3, 1], 2
+UNITS, DEPTH, LR, BLOCKS, GROUPS, SCALES, RESIDUALS = [2, 2, 2], 6, 0.02, [2, 3, 1], 2, 3, 1
 
 
 def make(network, variant, widths):
@@ -422,6 +564,8 @@ def make(network, variant, widths):
         return UNet(widths)
     if network == "revunet":
         return RevUNet(widths)
+    if network == "realnvp":
+        return RealNVP(3, SCALES, widths[0], RESIDUALS)
     return Network(Details(variant, "164" in network), network.startswith("revnet"), UNITS, widths)
 
 
@@ -435,6 +579,8 @@ def words(network, variant, widths, train):
         own = ["resample=" + variant, "channels=" + listed(widths), "blocks=" + listed(BLOCKS)]
     elif network == "unet":
         own = ["channels=" + listed(widths)]
+    elif network == "realnvp":
+        own = ["levels=%d" % SCALES, "width=%d" % widths[0], "blocks=%d" % RESIDUALS, "run.backward=" + variant]
     elif network == "revunet":
         own = ["channels=" + listed(widths), "groups=%d" % GROUPS]
     else:
@@ -466,16 +612,39 @@ def optimizer_of(model, train):
     return torch.optim.SGD(groups, lr=LR, momentum=train["momentum"], nesterov=train.get("nesterov", False))
 
 
-def evaluate(model, x):
+def results(model, y, when=""):
+    """The logits; of a flow also what its likelihood is made of."""
+    out = {when + "logits": y.detach()}
+    if isinstance(model, Flow):
+        out.update({when + "nll": model.nll(y).detach(), when + "logdet": model.logdet.detach()})
+    return out
+
+
+def evaluate(model, x, when):
     model.eval()
     with torch.no_grad():
-        y = model(x)
+        out = results(model, model(x), when)
     model.train()
-    return y
+    return out
 
 
 def statistics(model):
     return {k: v.clone() for k, v in model.named_buffers() if not k.endswith("num_batches_tracked")}
+
+
+def inputs(file, noise, precision):
+    """Images in PyTorch's order; a flow's with the noise, of which evaluations have their own, for the first batch."""
+    x = torch.from_numpy(file["input"][()]).to(precision)
+    if noise in file:
+        u = torch.from_numpy(file[noise][()]).to(precision)
+        x = x[:len(u)] + u
+    return x.permute(0, 1, 4, 2, 3).contiguous()
+
+
+def loss_of(model, y, labels, train):
+    if isinstance(model, Flow):
+        return model.nll(y).mean()
+    return F.cross_entropy(y.reshape(-1, y.shape[-1]), labels.reshape(-1), label_smoothing=train.get("smoothing", 0))
 
 
 def compute(model, file, train, precision):
@@ -483,17 +652,16 @@ def compute(model, file, train, precision):
     model.to(precision)
     load(model, tensors(file["model"]))
     model.train()
-    x = torch.from_numpy(file["input"][()]).to(precision).permute(0, 1, 4, 2, 3).contiguous()
+    x, x_eval = inputs(file, "noise", precision), inputs(file, "eval_noise", precision)[0]
     labels = torch.from_numpy(file["labels"][()]).long()
-    loss_of = nn.CrossEntropyLoss(label_smoothing=train.get("smoothing", 0))
     optimizer, out = optimizer_of(model, train), {}
     for k in range(len(x)):
         optimizer.zero_grad()
         y = model(x[k])
-        loss = loss_of(y.reshape(-1, y.shape[-1]), labels[k].reshape(-1))
+        loss = loss_of(model, y, labels[k], train)
         loss.backward()
         if k == 0:
-            out.update({"logits": y.detach(), "loss": loss.detach().reshape(1), "eval_logits": evaluate(model, x[0])})
+            out.update({"loss": loss.detach().reshape(1), **results(model, y), **evaluate(model, x_eval, "eval_")})
             out.update({"gradients/" + n: p.grad.clone() for n, p in model.named_parameters()})
             out.update({"state/" + n: v for n, v in statistics(model).items()})
         if "clip" in train:
@@ -501,7 +669,7 @@ def compute(model, file, train, precision):
         optimizer.step()
     out.update({"trained/" + n: p.detach().clone() for n, p in model.named_parameters()})
     out.update({"trained/" + n: v for n, v in statistics(model).items()})
-    out["trained_eval_logits"] = evaluate(model, x[0])
+    out.update(evaluate(model, x_eval, "trained_eval_"))
     return out
 
 
@@ -511,6 +679,8 @@ def bound(name):
         return GRADIENTS
     if "running_" in name:
         return STATISTICS
+    if name.endswith("nll"):
+        return LIKELIHOOD
     return WEIGHTS if name.startswith("trained/") else LOGITS
 
 
@@ -519,17 +689,18 @@ def kind(name):
 
 
 def error(found, expected, scale):
-    return (found.double() - expected).abs().max().item() / scale
+    return ((found.double() - expected).abs() / scale).max().item()
 
 
 def scales(oracle):
-    """The largest entry of each tensor. Where the oracle has zero but for rounding (the bias of a norm that another norm
+    """The largest entry of each tensor; of likelihoods each itself. Where the oracle has zero but for rounding (the bias of a norm that another norm
     follows, and centres again, has no gradient), the largest of all tensors of its group, over 100."""
     own = {name: v.abs().max().item() for name, v in oracle.items()}
     group = {}
     for name, largest in own.items():
         group[name.split("/")[0]] = max(largest, group.get(name.split("/")[0], 0))
-    return {n: v if v > 1e-10 * group[n.split("/")[0]] else 1e-2 * group[n.split("/")[0]] for n, v in own.items()}
+    largest = {n: v if v > 1e-10 * group[n.split("/")[0]] else 1e-2 * group[n.split("/")[0]] for n, v in own.items()}
+    return {n: oracle[n].abs() if n.endswith("nll") else v for n, v in largest.items()}
 
 
 def compare(file, oracle, single):
