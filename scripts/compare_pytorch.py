@@ -24,6 +24,7 @@ import csv
 import ctypes.util
 import gzip
 import json
+import math
 import os
 import platform
 import shutil
@@ -229,9 +230,118 @@ class IUNet(nn.Module):
         return self.head(self.level(self.stem(x), 0))
 
 
+class Limit(nn.Module):
+    """[s | t] of a coupling, s kept within bounds."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        s, t = x.chunk(2, 1)
+        return self.weight * torch.tanh(s), t
+
+
+class Skip(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class ActNorm(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.bias, self.logs = (nn.Parameter(torch.zeros(channels, 1, 1)) for _ in range(2))
+
+    def forward(self, x):
+        return (x + self.bias) * torch.exp(3 * self.logs), 3 * x.shape[2] * x.shape[3] * self.logs.sum()
+
+
+class FlowStep(Block):
+    """An actnorm and an affine coupling: z2 = (x2 + t) e^s, (s, t) of x1; gives z and the step's log|det|. `part` is the
+    colour of the chessboard, or the half of the channels, that is transformed."""
+
+    def __init__(self, channels, board, part, width, blocks):
+        super().__init__()
+        self.norm, self.board, self.part = ActNorm(channels), board, part
+        sides, path_of = channels if board else channels // 2, range(blocks)
+        self.net = named(stem=conv(sides, width, 3), **{f"block{i}": Skip(path(width, width)._modules) for i in path_of},
+                         norm=nn.BatchNorm2d(width), act=relu(), head=nn.Conv2d(width, 2 * sides, 1), limit=Limit(sides))
+        nn.init.zeros_(self.net.head.weight)
+        nn.init.zeros_(self.net.head.bias)
+
+    def mask(self, x):
+        """1 where x stays; made once."""
+        if not hasattr(self, "stays"):
+            rows, columns = torch.meshgrid(torch.arange(x.shape[2]), torch.arange(x.shape[3]), indexing="ij")
+            self.stays = ((rows + columns) % 2 != self.part).float()
+        return self.stays
+
+    def block(self, x):
+        x, logdet = self.norm(x)
+        if self.board:
+            b = self.mask(x)
+            s, t = self.net(x * b)
+            s, t = s * (1 - b), t * (1 - b)
+            return (x + t) * s.exp(), logdet + s.sum((1, 2, 3))
+        x1, x2 = x.chunk(2, 1)
+        s, t = self.net(x1 if self.part else x2)
+        z = (x1, (x2 + t) * s.exp()) if self.part else ((x1 + t) * s.exp(), x2)
+        return torch.cat(z, 1), logdet + s.sum((1, 2, 3))
+
+
+class Scale(nn.Module):
+    """Dinh et al. 2017, section 3.6: three couplings by colours, three by halves, and a half of the channels goes on, with
+    the diagonals of patches together; the last scale has four couplings by colours."""
+
+    def __init__(self, level, levels, channels, width, blocks):
+        super().__init__()
+        self.boards = 3 if level + 1 < levels else 4
+        steps = [FlowStep(channels, True, (i + 1) % 2, width, blocks) for i in range(self.boards)]
+        if self.boards == 3:
+            steps += [FlowStep(4 * channels, False, (i + 1) % 2, 2 * width, blocks) for i in range(3)]
+        self.steps, self.below = [f"step{i}" for i in range(len(steps))], f"level{level + 1}"
+        for name, step in zip(self.steps, steps):
+            self.add_module(name, step)
+        if self.boards == 3:
+            self.add_module(self.below, Scale(level + 1, levels, 2 * channels, 2 * width, blocks))
+
+    def run(self, x, logdet, names):
+        for name in names:
+            x, more = getattr(self, name)(x)
+            logdet = logdet + more
+        return x, logdet
+
+    def forward(self, x, logdet):
+        x, logdet = self.run(x, logdet, self.steps[:self.boards])
+        if self.boards == 4:
+            return [x], logdet
+        x, logdet = self.run(F.pixel_unshuffle(x, 2), logdet, self.steps[3:])
+        x = F.pixel_shuffle(x, 2)
+        stays = torch.cat((x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]), 1)
+        goes_on = torch.cat((x[:, :, ::2, 1::2], x[:, :, 1::2, ::2]), 1)
+        z, logdet = getattr(self, self.below)(goes_on, logdet)
+        return [stays, *z], logdet
+
+
+class RealNVP(nn.Module):
+    """Gives the negative log-likelihood of each image of grey levels."""
+
+    def __init__(self, channels, levels, width, blocks):
+        super().__init__()
+        self.level0 = Scale(0, levels, channels, width, blocks)
+
+    def forward(self, x):
+        p = 0.05 + 0.9 * (x + torch.rand_like(x)) / 256
+        logdet = (math.log(0.9 / 256) - p.log() - (1 - p).log()).sum((1, 2, 3))
+        z, logdet = self.level0(p.log() - (1 - p).log(), logdet)
+        squares = sum((part ** 2).sum((1, 2, 3)) for part in z)
+        return (squares + x[0].numel() * math.log(2 * math.pi)) / 2 - logdet
+
+
 # ---- the workloads ---------------------------------------------------------------------------------------------------
-# shape: of one sample, as Ebb writes it; maps: a label for each site; lr: of --curves
-Workload = collections.namedtuple("Workload", "batch shape classes maps words parameters lr network")
+# shape: of one sample, as Ebb writes it; maps: a label for each site; lr: of --curves; flow: images are of grey levels, and a model
+# gives its own loss
+Workload = collections.namedtuple("Workload", "batch shape classes maps words parameters lr network flow", defaults=[False])
 
 
 def revnet_workload(name, parameters, units, widths):
@@ -263,6 +373,7 @@ WORKLOADS = {
     "iunet-3d-64": iunet_3d(64),
     "iunet-3d-96": iunet_3d(96),
     "iunet-3d-128": iunet_3d(128),
+    "realnvp": Workload(64, "28x28x1", 1, False, ["realnvp"], 1159233, 1e-6, lambda: RealNVP(1, 2, 32, 2), flow=True),
 }
 
 
@@ -288,9 +399,14 @@ def memory_format(w, way):
     return last if way == "channels-last" else torch.contiguous_format
 
 
+def random_images(w, size):
+    return torch.randint(0, 256, size).float() if w.flow else torch.randn(size)
+
+
 def train_step(model, optimizer, x, y):
+    """y None: the model itself gives its loss."""
     optimizer.zero_grad(set_to_none=True)
-    loss = F.cross_entropy(model(x), y)
+    loss = model(x).mean() if y is None else F.cross_entropy(model(x), y)
     loss.backward()
     optimizer.step()
     return loss
@@ -325,8 +441,8 @@ def torch_child(name, way, o):
     w = WORKLOADS[name]
     Block.checkpointed = way == "checkpoint"
     form, (x_size, y_size) = memory_format(w, way), sizes_of(w)
-    model, x = w.network().to(memory_format=form), torch.randn(x_size).contiguous(memory_format=form)
-    y = torch.randint(0, w.classes, y_size)
+    model, x = w.network().to(memory_format=form), random_images(w, x_size).contiguous(memory_format=form)
+    y = None if w.flow else torch.randint(0, w.classes, y_size)
     optimizer, seconds = optimizer_of(model, w.lr), []
     for i in range(o.warmup + o.steps):
         begin = time.perf_counter()
@@ -646,7 +762,7 @@ def arguments():
     p.add_argument("--warmup", type=int, default=1, help="steps before the measured ones (1)")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--ebb", default=os.path.join(ROOT, "build", "cli", "ebb"), help="the program (build/cli/ebb)")
-    p.add_argument("--curves", choices=WORKLOADS, metavar="WORKLOAD", help="overlay the losses instead")
+    p.add_argument("--curves", choices=[name for name, w in WORKLOADS.items() if not w.flow], metavar="WORKLOAD", help="overlay the losses instead")
     p.add_argument("--lr", type=float, help="of --curves")
     p.add_argument("--json", metavar="OUT")
     p.add_argument("--png", metavar="OUT")

@@ -2,7 +2,8 @@
  * Keys are the network's options, train.* for what makes the three steps, and run.backward. The file holds
  *   /input (steps, N, H, W, C)  /labels (steps, N, sites of the output)
  *   /model/<name>               weights and statistics at the beginning, in PyTorch's shapes
- *   /logits  /loss  /gradients/<name>  /state/<name>  /eval_logits     of the first step, before the weights change
+ *   /logits  /loss  /gradients/<name>  /input_gradients  /state/<name>  /eval_logits     of the first step, before the
+ *                               weights change
  *   /trained/<name>             weights and statistics after three steps,
  *   /trained_eval_logits        and what they make of the first batch
  * and of a flow, whose images are whole numbers and which needs no labels,
@@ -32,7 +33,7 @@ typedef struct session {
   ebb_run_options   way;
   ebb_plan          plan;
   ebb_workspace     work;
-  float             x[STEPS][PIXELS], noise[STEPS][PIXELS];
+  float             x[STEPS][PIXELS], noise[STEPS][PIXELS], dx[PIXELS];
   int               dither;                             /* the id of the layer that draws the noise */
   int32_t           labels[STEPS][BATCH * SIDE * SIDE]; /* in each step labels_count(s) */
 } session;
@@ -221,7 +222,7 @@ static void evaluate(session *s, const char *when)
 
 static void gradients(session *s, int k)
 {
-  ebb_view y, dy, none = {0};
+  ebb_view y, dy, dx = ebb_view_of(s->dx, s->plan.x);
   ebb_loss loss = ebb_train_loss(&s->train, &s->model);
   s->work.run.pass = EBB_TRAIN;
   ebb_forward(&s->work.run, &s->model, input(s, k), &y);
@@ -229,7 +230,8 @@ static void gradients(session *s, int k)
   if (s->model.flow) repeat_noise(s, s->noise[k]);
   double value = ebb_loss_eval(&loss, &s->work.run, y, &s->labels[0][(size_t)k * labels_count(s)], 1, &dy);
   if (k == 0) put(s->file, "loss", 1, (hsize_t[]){1}, H5T_NATIVE_DOUBLE, &value);
-  ebb_backward(&s->work.run, &s->model, input(s, k), dy, none);
+  ebb_backward(&s->work.run, &s->model, input(s, k), dy, dx);
+  if (k == 0) put_images(s, "input_gradients", 1, s->dx);
 }
 
 static void steps(session *s)
@@ -258,7 +260,8 @@ int main(int argc, char **argv)
   make_model(&s, argv[2], argc - 3, argv + 3);
   ebb_shape x = s.model.in;
   x.n = BATCH;
-  ebb_plan_options o = {.policy = (ebb_policy)s.way.backward, .training = true, .optimizer = ebb_optim_bytes(&s.train, &s.model)};
+  ebb_plan_options o = {.policy = (ebb_policy)s.way.backward, .training = true, .input_gradient = true,
+                        .optimizer = ebb_optim_bytes(&s.train, &s.model)};
   ebb_plan_make(&s.plan, &s.model, x, o, &s.pool);
   succeeds(ebb_workspace_create(&s.work, &s.model, &s.plan));
   s.work.run.seed = s.train.seed;
