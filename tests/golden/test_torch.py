@@ -521,6 +521,75 @@ class RealNVP(Flow):
         return torch.log(p / (1 - p)), total(math.log(0.9) - torch.log(p) - torch.log(1 - p))
 
 
+class Glow(Flow):
+    """Kingma and Dhariwal 2018, section 3, and figure 2: squeeze, K times actnorm, invertible 1x1 convolution and coupling, then
+    half of the channels become N(0, 1) by what the other half tells of their mean and spread, and the other half is the next
+    level."""
+
+    class Net(nn.Module):
+        """3x3, 1x1 and a 3x3 with a scale and shift of its own; of an affine coupling s is log sigmoid(. + 2)."""
+
+        def __init__(self, inputs, outputs, width, affine):
+            super().__init__()
+            self.affine = affine
+            self.conv1, self.norm1 = conv(inputs, width, 3), ActNorm(width)
+            self.conv2, self.norm2 = conv(width, width, 1), ActNorm(width)
+            self.zero, self.scale = conv(width, outputs, 3), ActNorm(outputs)
+
+        def forward(self, x):
+            x = relu(self.norm2(self.conv2(relu(self.norm1(self.conv1(x))))))
+            x = self.scale(self.zero(x))
+            if not self.affine:
+                return torch.zeros_like(x), x
+            s, t = x.chunk(2, 1)
+            return F.logsigmoid(s + 2), t
+
+    def __init__(self, channels, levels, steps, width, affine):
+        super().__init__()
+        self.levels, self.steps = levels, steps
+        self.level0 = self.level(0, 4 * channels, width, affine)
+
+    def level(self, number, channels, width, affine):
+        level = nn.Module()
+        for i in range(self.steps):
+            step = nn.Module()
+            step.norm, step.mix = ActNorm(channels), conv(channels, channels, 1)
+            step.net = self.Net(channels // 2, channels if affine else channels // 2, width, affine)
+            level.add_module("step%d" % i, step)
+        if number + 1 == self.levels:
+            level.top = ActNorm(channels)
+        else:
+            level.prior = nn.Module()
+            level.prior.zero, level.prior.scale = conv(channels // 2, channels, 3), ActNorm(channels)
+            level.add_module("level%d" % (number + 1), self.level(number + 1, 2 * channels, width, affine))
+        return level
+
+    def step(self, step, x):
+        sites = x.shape[2] * x.shape[3]
+        logdet = step.norm.logdet(x) + sites * torch.linalg.slogdet(step.mix.weight[:, :, 0, 0])[1]
+        x1, x2 = step.mix(step.norm(x)).chunk(2, 1)
+        s, t = step.net(x1)
+        return torch.cat((x1, (x2 + t) * torch.exp(s)), 1), logdet + total(s)
+
+    def scale(self, level, number, x):
+        x, logdet = squeeze(x), 0
+        for i in range(self.steps):
+            x, more = self.step(getattr(level, "step%d" % i), x)
+            logdet = logdet + more
+        if number + 1 == self.levels:
+            return unsqueeze(level.top(x)), logdet + level.top.logdet(x)
+        stays, goes_on = x.chunk(2, 1)
+        s, t = level.prior.scale(level.prior.zero(goes_on)).chunk(2, 1)
+        z, more = self.scale(getattr(level, "level%d" % (number + 1)), number + 1, goes_on)
+        return unsqueeze(torch.cat(((stays + t) * torch.exp(s), z), 1)), logdet + total(s) + more
+
+    def transform(self, x):
+        return self.scale(self.level0, 0, x)
+
+    def spread(self, v):
+        return v - 0.5, 0
+
+
 # ---- cases: network, its own options, options of training ------------------------------------------------------------
 BASIC, WIDE = [32, 32, 64, 112], [32, 64, 128, 256]
 
@@ -551,8 +620,10 @@ CASES = {
     # Gradients of a likelihood are large: they are cut, or the first step would end all.
     "realnvp-reverse": case("realnvp", "reverse", [8], seed=4, momentum=0.9, clip=1),
     "realnvp-store": case("realnvp", "store", [8], seed=2, momentum=0.9, clip=1),
+    "glow-affine": case("glow", "affine", [8], seed=1, momentum=0.9, clip=1),
+    "glow-additive": case("glow", "additive", [8], seed=2, momentum=0.9, clip=1),
 }
-UNITS, DEPTH, LR, BLOCKS, GROUPS, SCALES, RESIDUALS = [2, 2, 2], 6, 0.02, [2, 3, 1], 2, 3, 1
+UNITS, DEPTH, LR, BLOCKS, GROUPS, SCALES, RESIDUALS, LEVELS, STEPS = [2, 2, 2], 6, 0.02, [2, 3, 1], 2, 3, 1, 2, 3
 
 
 def make(network, variant, widths):
@@ -566,6 +637,8 @@ def make(network, variant, widths):
         return RevUNet(widths)
     if network == "realnvp":
         return RealNVP(3, SCALES, widths[0], RESIDUALS)
+    if network == "glow":
+        return Glow(3, LEVELS, STEPS, widths[0], variant == "affine")
     return Network(Details(variant, "164" in network), network.startswith("revnet"), UNITS, widths)
 
 
@@ -581,6 +654,9 @@ def words(network, variant, widths, train):
         own = ["channels=" + listed(widths)]
     elif network == "realnvp":
         own = ["levels=%d" % SCALES, "width=%d" % widths[0], "blocks=%d" % RESIDUALS, "run.backward=" + variant]
+    elif network == "glow":
+        own = ["levels=%d" % LEVELS, "steps=%d" % STEPS, "width=%d" % widths[0], "coupling=" + variant,
+               "run.backward=" + ("reverse" if variant == "affine" else "store")]
     elif network == "revunet":
         own = ["channels=" + listed(widths), "groups=%d" % GROUPS]
     else:
