@@ -524,21 +524,35 @@ class RealNVP(Flow):
 class Glow(Flow):
     """Kingma and Dhariwal 2018, section 3, and figure 2: squeeze, K times actnorm, invertible 1x1 convolution and coupling, then
     half of the channels become N(0, 1) by what the other half tells of their mean and spread, and the other half is the next
-    level."""
+    level; of the last level all become so, by what zeros tell."""
 
-    class Net(nn.Module):
-        """3x3, 1x1 and a 3x3 with a scale and shift of its own; of an affine coupling s is log sigmoid(. + 2)."""
+    class ZeroConv(nn.Module):
+        """3x3 with a scale and shift of its own. In 3x3 convolutions a channel more is 1 on the padding and 0 elsewhere."""
 
-        def __init__(self, inputs, outputs, width, affine):
+        def __init__(self, inputs, outputs):
             super().__init__()
-            self.affine = affine
-            self.conv1, self.norm1 = conv(inputs, width, 3), ActNorm(width)
-            self.conv2, self.norm2 = conv(width, width, 1), ActNorm(width)
-            self.zero, self.scale = conv(width, outputs, 3), ActNorm(outputs)
+            self.zero, self.edge, self.scale = conv(inputs, outputs, 3), conv(1, outputs, 3), ActNorm(outputs)
+
+        @staticmethod
+        def padded(x, own, edge):
+            around = F.pad(torch.zeros_like(x[:, :1]), (1, 1, 1, 1), value=1)
+            return F.conv2d(torch.cat((F.pad(x, (1, 1, 1, 1)), around), 1), torch.cat((own.weight, edge.weight), 1))
 
         def forward(self, x):
-            x = relu(self.norm2(self.conv2(relu(self.norm1(self.conv1(x))))))
-            x = self.scale(self.zero(x))
+            return self.scale(self.padded(x, self.zero, self.edge))
+
+    class Net(ZeroConv):
+        """3x3, 1x1 and 3x3; of an affine coupling s is log sigmoid(. + 2)."""
+
+        def __init__(self, inputs, outputs, width, affine):
+            super().__init__(width, outputs)
+            self.affine = affine
+            self.conv1, self.edge1, self.norm1 = conv(inputs, width, 3), conv(1, width, 3), ActNorm(width)
+            self.conv2, self.norm2 = conv(width, width, 1), ActNorm(width)
+
+        def forward(self, x):
+            x = relu(self.norm1(self.padded(x, self.conv1, self.edge1)))
+            x = super().forward(relu(self.norm2(self.conv2(x))))
             if not self.affine:
                 return torch.zeros_like(x), x
             s, t = x.chunk(2, 1)
@@ -557,10 +571,9 @@ class Glow(Flow):
             step.net = self.Net(channels // 2, channels if affine else channels // 2, width, affine)
             level.add_module("step%d" % i, step)
         if number + 1 == self.levels:
-            level.top = ActNorm(channels)
+            level.prior = self.ZeroConv(channels, 2 * channels)
         else:
-            level.prior = nn.Module()
-            level.prior.zero, level.prior.scale = conv(channels // 2, channels, 3), ActNorm(channels)
+            level.prior = self.ZeroConv(channels // 2, channels)
             level.add_module("level%d" % (number + 1), self.level(number + 1, 2 * channels, width, affine))
         return level
 
@@ -577,9 +590,10 @@ class Glow(Flow):
             x, more = self.step(getattr(level, "step%d" % i), x)
             logdet = logdet + more
         if number + 1 == self.levels:
-            return unsqueeze(level.top(x)), logdet + level.top.logdet(x)
+            s, t = level.prior(torch.zeros_like(x)).chunk(2, 1)
+            return unsqueeze((x + t) * torch.exp(s)), logdet + total(s)
         stays, goes_on = x.chunk(2, 1)
-        s, t = level.prior.scale(level.prior.zero(goes_on)).chunk(2, 1)
+        s, t = level.prior(goes_on).chunk(2, 1)
         z, more = self.scale(getattr(level, "level%d" % (number + 1)), number + 1, goes_on)
         return unsqueeze(torch.cat(((stays + t) * torch.exp(s), z), 1)), logdet + total(s) + more
 
@@ -620,8 +634,8 @@ CASES = {
     # Gradients of a likelihood are large: they are cut, or the first step would end all.
     "realnvp-reverse": case("realnvp", "reverse", [8], seed=4, momentum=0.9, clip=1),
     "realnvp-store": case("realnvp", "store", [8], seed=2, momentum=0.9, clip=1),
-    "glow-affine": case("glow", "affine", [8], seed=1, momentum=0.9, clip=1),
-    "glow-additive": case("glow", "additive", [8], seed=2, momentum=0.9, clip=1),
+    "glow-affine": case("glow", "affine", [8], seed=2, momentum=0.9, clip=1),
+    "glow-additive": case("glow", "additive", [8], seed=1, momentum=0.9, clip=1),
 }
 UNITS, DEPTH, LR, BLOCKS, GROUPS, SCALES, RESIDUALS, LEVELS, STEPS = [2, 2, 2], 6, 0.02, [2, 3, 1], 2, 3, 1, 2, 3
 
