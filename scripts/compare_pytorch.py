@@ -243,6 +243,11 @@ class Limit(nn.Module):
 
 
 class Skip(nn.Sequential):
+    """x + f(x)."""
+
+    def __init__(self, f):
+        super().__init__(collections.OrderedDict(f.named_children()))
+
     def forward(self, x):
         return x + super().forward(x)
 
@@ -263,9 +268,9 @@ class FlowStep(Block):
     def __init__(self, channels, board, part, width, blocks):
         super().__init__()
         self.norm, self.board, self.part = ActNorm(channels), board, part
-        sides, path_of = channels if board else channels // 2, range(blocks)
-        self.net = named(stem=conv(sides, width, 3), **{f"block{i}": Skip(path(width, width)._modules) for i in path_of},
-                         norm=nn.BatchNorm2d(width), act=relu(), head=nn.Conv2d(width, 2 * sides, 1), limit=Limit(sides))
+        sides, residual = channels if board else channels // 2, {f"block{i}": Skip(path(width, width)) for i in range(blocks)}
+        self.net = named(stem=conv(sides, width, 3), **residual, norm=nn.BatchNorm2d(width), act=relu(),
+                         head=nn.Conv2d(width, 2 * sides, 1), limit=Limit(sides))
         nn.init.zeros_(self.net.head.weight)
         nn.init.zeros_(self.net.head.bias)
 
