@@ -155,8 +155,8 @@ static double noise(const session *s, uint32_t what, size_t i)
 /* How far from its usual initial value a weight is put. */
 static double spread(const session *s, const ebb_param *p)
 {
-  if (p->kind != EBB_WEIGHT) return 0;
-  return p->rank == 1 ? 0.2 : s->model.flow && p->fill == EBB_FILL_ZERO ? 0.1 : 0;
+  bool hides = s->model.flow && (p->fill == EBB_FILL_ZERO || p->fill == EBB_FILL_ORTHOGONAL); /* s = 0, log|det| = 0 */
+  return p->kind != EBB_WEIGHT ? 0 : p->rank == 1 ? 0.2 : hides ? 0.1 : 0;
 }
 
 static double pixel(const session *s, size_t i)
