@@ -17,11 +17,6 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
   return ebb_shape_equal(a, f) && !x.stream ? f : ebb_shape_none();
 }
 
-static void copy(const ebb_run *r, ebb_view y, ebb_view x)
-{
-  if (!r->dry && y.p != x.p) ebbk->copy(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_sites(x.s), x.s.c);
-}
-
 static void add(const ebb_run *r, ebb_view y, ebb_view x)
 {
   if (!r->dry) ebbk->add(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_sites(x.s), x.s.c);
@@ -31,31 +26,37 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
 {
   (void)scratch;
   const sum *l = (const sum *)layer;
-  ebb_view   f = {.s = y.s, .stride = y.s.c};
+  ebb_view   f = y;
   if (l->a) ebb_forward_layer(l->a, r, x, y);
-  if (y.p) f = ebb_scratch_view(r, y.s);
+  if (l->a && y.p) f = ebb_scratch_view(r, y.s);
   ebb_forward_layer(l->f, r, x, f);
-  if (!y.p) return;
-  if (!l->a) copy(r, y, x);
-  add(r, y, f);
+  if (y.p) add(r, y, l->a ? f : x);
+}
+
+/* dx = dy + F'(x)^T dy */
+static void backward_residual(const sum *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
+{
+  ebb_backward_layer(l->f, r, x, dy, dx);
+  if (dx.p) add(r, dx, dy);
 }
 
 /* dx = A'(x)^T dy + F'(x)^T dy. Where dx lies over x, F's part waits in scratch until A has read x. */
+static void backward_sum(const sum *l, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx)
+{
+  bool     wanted = dx.p != NULL, over = dx.p == x.p;
+  ebb_view first = dx, second = dx;
+  if (wanted && over) first = ebb_scratch_view(r, x.s);
+  ebb_backward_layer(l->f, r, x, dy, first);
+  if (wanted && !over) second = ebb_scratch_view(r, x.s);
+  ebb_backward_layer(l->a, r, x, dy, second);
+  if (wanted) add(r, dx, over ? first : second);
+}
+
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)
 {
   (void)scratch;
   const sum *l = (const sum *)layer;
-  bool       wanted = dx.p != NULL, over = dx.p == x.p;
-  ebb_view   first = dx, second = dx;
-  if (wanted && (over || !l->a)) first = ebb_scratch_view(r, x.s);
-  ebb_backward_layer(l->f, r, x, dy, first);
-  if (!l->a) {
-    if (wanted) copy(r, dx, dy), add(r, dx, first);
-    return;
-  }
-  if (wanted && !over) second = ebb_scratch_view(r, x.s);
-  ebb_backward_layer(l->a, r, x, dy, second);
-  if (wanted) add(r, dx, over ? first : second);
+  (l->a ? backward_sum : backward_residual)(l, r, x, dy, dx);
 }
 
 static const ebb_layer *child(const ebb_layer *layer, int i)
