@@ -36,6 +36,17 @@ ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int cla
 /* EBB_CONFIG if the sizes of images are not multiples of 2^levels. */
 ebb_status models_halves(ebb_shape in, int levels);
 
+extern const ebb_option spline_flow_option_table[];
+typedef struct spline_flow_options { int layers, bins, width, blocks; double bound; } spline_flow_options;
+ebb_status spline_flow_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
+extern const ebb_option realnvp_tabular_option_table[];
+typedef struct realnvp_tabular_options { int layers, width, blocks; } realnvp_tabular_options;
+ebb_status realnvp_tabular_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
+/* EBB_CONFIG if there is one column alone, of which couplings cannot make two parts. */
+ebb_status models_columns(ebb_shape in);
+
 typedef struct stack_options { int depth, width, classes; } stack_options;
 extern const ebb_option stack_option_table[];
 ebb_status stack_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
