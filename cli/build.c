@@ -75,7 +75,7 @@ static bool is_only(ebb_numbers n, double value)
 /* Networks that take the file's values as they are. */
 static ebb_status keep_whole(ebb_config *c)
 {
-  if (!c->network->whole) return EBB_OK;
+  if (c->network->flow != EBB_FLOW_OF_LEVELS) return EBB_OK;
   if (!is_only(c->data.mean, 0) || !is_only(c->data.std, 1))
     return ebb_fail(EBB_CONFIG, "%s: expected data.mean=0 and data.std=1, or neither, as %s takes grey levels as they are in the file", c->origin,
                     c->network->name);

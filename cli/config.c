@@ -40,6 +40,7 @@ static ebb_status set_name(ebb_config *c, const char *name)
   if (!n) return EBB_CONFIG;
   if (n == c->network) return EBB_OK;
   c->network = n;
+  c->data.density = n->flow != EBB_NO_FLOW;
   c->model = ebb_pool_take(&c->pool, n->options_size ? n->options_size : 1);
   return ebb_network_options(n, c->model, "", &c->pool);
 }

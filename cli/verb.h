@@ -10,6 +10,7 @@ enum { EBB_ROUNDS_MOST = 100 }; /* of --rounds */
 typedef struct ebb_flags {
   bool        json, resume, force, quiet, errors;
   int         steps, warmup, repeat, rounds, entries, split;
+  size_t      seed;
   const char *modes, *only, *csv, *png, *child;
 } ebb_flags;
 

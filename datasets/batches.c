@@ -7,6 +7,7 @@
 #include "datasets/data.h"
 #include "datasets/order.h"
 #include "datasets/stats.h"
+#include "datasets/tables.h"
 
 /* How a set is read. direct: any sample by itself; else by blocks, into a window of several. */
 typedef struct reading {
@@ -120,9 +121,9 @@ static ebb_status place_sample(batches *b, ebb_batch *y, uint32_t i, const char 
   ebb_crop crop = {0};
   if (b->training) crop = ebb_crop_draw(s->axes.shape, b->pad, b->flip, b->seed, b->epoch, sample);
   ebb_real *x = (ebb_real *)y->x.p + (size_t)i * ebb_count(s->axes.shape);
-  y->labels[i] = s->label[sample];
-  if (!ebb_sample_place(x, numbers, s->images->kind, &s->axes, b->norm, crop)) return ebb_stats_refuse(s->name, sample);
-  return EBB_OK;
+  y->labels[i] = s->label ? s->label[sample] : -1;
+  if (ebb_sample_place(x, numbers, s->images->kind, &s->axes, b->norm, crop)) return EBB_OK;
+  return ebb_layout_table(&s->axes) ? ebb_table_refuse(s, numbers, sample) : ebb_stats_refuse(s->name, sample);
 }
 
 /* Samples that lie one after the other in the file are read at once. */

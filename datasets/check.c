@@ -5,9 +5,10 @@
 #include "datasets/check_maps.h"
 #include "datasets/data.h"
 #include "datasets/stats.h"
+#include "datasets/tables.h"
 
 typedef struct checking {
-  const ebb_data_options *options;
+  ebb_data_options options; /* density: the file has no labels         */
   int batch;
   ebb_pool pool;
   ebb_h5 *file;
@@ -94,7 +95,10 @@ static void report_images(checking *c, const ebb_set *s, json_t *o)
   json_t *channels = json_array();
   for (int i = 0; i < stats.channels; i++) json_array_append_new(channels, channel_report(&stats.channel[i]));
   put(o, "channels", channels);
-  if (stats.bad) trouble(c, ebb_stats_refuse(s->name, stats.bad_sample));
+  if (ebb_layout_table(&s->axes) && s->split == EBB_TRAIN_SET && c->options.density) {
+    ebb_notes quiet = {.pool = &c->pool};
+    trouble(c, ebb_table_check(s, c->file, &quiet));
+  } else if (stats.bad) trouble(c, ebb_stats_refuse(s->name, stats.bad_sample));
 }
 
 #define CLASSES_SHOWN 10000
@@ -118,7 +122,7 @@ static void report_choice(checking *c, const ebb_set *s, json_t *o)
   char text[EBB_SHAPE_TEXT];
   char *lines = ebb_pool_text(&c->pool, "%s", ebb_shape_print(text, s->axes.shape));
   put_text(o, "images", s->images->path);
-  put_text(o, "labels", s->label_data->path);
+  put_text(o, "labels", s->label_data ? s->label_data->path : NULL);
   put_text(o, "axes", s->axes.letters);
   put_text(o, "sample", lines);
   put_count(o, "samples", s->samples);
@@ -154,15 +158,15 @@ static json_t *set_report(checking *c, const char *group, ebb_split split)
   ebb_notes notes = {.pool = &c->pool};
   ebb_set *s = &c->found.set[split];
   json_t *o = json_object();
-  ebb_status status = ebb_set_describe(s, &notes, c->file, group, split, c->options);
+  ebb_status status = ebb_set_describe(s, &notes, c->file, group, split, &c->options);
   put_text(o, "set", split == EBB_TRAIN_SET ? "train" : "val");
   trouble(c, status);
   if (status == EBB_OK) {
     report_choice(c, s, o);
     compare_shape(c, s);
-    report_labels(c, s, o);
+    if (s->label_data) report_labels(c, s, o);
     report_images(c, s, o);
-    if (s->label) report_memory(c, s, o);
+    if (s->label || !s->label_data) report_memory(c, s, o);
   }
   put(o, "notes", note_list(&notes));
   return o;
@@ -174,7 +178,18 @@ static bool only_val(checking *c)
   ebb_notes notes = {.pool = &c->pool};
   ebb_set s;
   return !ebb_layout_has(c->file, EBB_TRAIN_SET, &c->pool) && ebb_layout_has(c->file, EBB_VAL_SET, &c->pool) &&
-         ebb_set_describe(&s, &notes, c->file, "", EBB_TRAIN_SET, c->options) != EBB_OK;
+         ebb_set_describe(&s, &notes, c->file, "", EBB_TRAIN_SET, &c->options) != EBB_OK;
+}
+
+/* Images or a table that nothing in the file labels: for a density. Doubts about labels are none about that. */
+static bool without_labels(checking *c, const char *group)
+{
+  const ebb_data_options *o = &c->options;
+  const ebb_h5_dataset   *x, *y;
+  ebb_notes               quiet = {.pool = &c->pool};
+  if (*o->label) return false;
+  if (ebb_layout_find_images(&x, &y, &quiet, c->file, group, EBB_TRAIN_SET, o->raw, "") == EBB_OK) return !y;
+  return ebb_layout_find_density(&x, &quiet, c->file, group, EBB_TRAIN_SET, o->raw) == EBB_OK && x->rank == 2;
 }
 
 static void report_sets(checking *c, const char *group)
@@ -263,8 +278,9 @@ static void make_report(checking *c, const char *file, const char *group)
 {
   c->report = json_object();
   c->problems = json_array();
-  c->found.options = *c->options;
-  c->found.shown.classes = c->options->classes;
+  c->options.density = without_labels(c, group);
+  c->found.options = c->options;
+  c->found.shown.classes = c->options.classes;
   put_text(c->report, "file", file);
   report_datasets(c);
   report_sets(c, group);
@@ -282,7 +298,7 @@ static void finish(checking *c)
 
 ebb_status ebb_data_check(json_t **report, FILE *text, const char *path, const ebb_data_options *options, int batch)
 {
-  checking c = {.options = options, .batch = batch};
+  checking c = {.options = *options, .batch = batch};
   const char *file, *group;
   bool maps = false;
   if (report) *report = NULL;

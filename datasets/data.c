@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "datasets/stats.h"
+#include "datasets/tables.h"
 
 void ebb_data_init(void)
 {
@@ -20,27 +21,35 @@ void ebb_set_place(const char **file, const char **group, const char *text, ebb_
   *group = whole ? "" : colon + 1;
 }
 
+/* Labels, as many as there are samples. */
+static ebb_status describe_labels(ebb_set *s, ebb_notes *notes, const ebb_h5 *f)
+{
+  const ebb_h5_dataset *x = s->images, *y = s->label_data;
+  EBB_TRY(ebb_labels_describe(&s->encoding, notes, f, y));
+  if (x->count == 0 || x->dims[0] == s->encoding.samples) return EBB_OK;
+  return ebb_fail(EBB_DATA,
+                  "%s: expected as many labels as images, found %llu images in %s %s and %llu labels in %s %s"
+                  "\nhint: choose others with data.raw=NAME and data.label=NAME",
+                  s->file, (unsigned long long)x->dims[0], x->path, ebb_h5_describe(x, notes->pool),
+                  (unsigned long long)s->encoding.samples, y->path, ebb_h5_describe(y, notes->pool));
+}
+
 ebb_status ebb_set_describe(ebb_set *s, ebb_notes *notes, const ebb_h5 *f, const char *group, ebb_split split,
                             const ebb_data_options *o)
 {
   const char *path = ebb_h5_path(f);
   *s = (ebb_set){.split = split, .file = path, .group = group};
-  EBB_TRY(ebb_layout_find(&s->images, &s->label_data, notes, f, group, split, o->raw, o->label));
-  const ebb_h5_dataset *x = s->images, *y = s->label_data;
+  EBB_TRY(o->density ? ebb_layout_find_density(&s->images, notes, f, group, split, o->raw)
+                     : ebb_layout_find(&s->images, &s->label_data, notes, f, group, split, o->raw, o->label));
+  const ebb_h5_dataset *x = s->images;
   if (x->trouble) return ebb_fail(EBB_DATA, "%s:%s: expected images, but %s", path, x->path, x->trouble);
-  EBB_TRY(ebb_labels_describe(&s->encoding, notes, f, y));
+  if (s->label_data) EBB_TRY(describe_labels(s, notes, f));
   if (x->count == 0)
     return ebb_fail(EBB_DATA,
                     "%s:%s: expected samples, found an empty set, %s\nhint: choose another dataset with "
                     "data.raw=NAME",
                     path, x->path, ebb_h5_describe(x, notes->pool));
-  if (x->dims[0] != s->encoding.samples)
-    return ebb_fail(EBB_DATA,
-                    "%s: expected as many labels as images, found %llu images in %s %s and %llu labels in %s %s"
-                    "\nhint: choose others with data.raw=NAME and data.label=NAME",
-                    path, (unsigned long long)x->dims[0], x->path, ebb_h5_describe(x, notes->pool),
-                    (unsigned long long)s->encoding.samples, y->path, ebb_h5_describe(y, notes->pool));
-  EBB_TRY(ebb_layout_axes(&s->axes, notes, f, x, o->axes));
+  EBB_TRY(ebb_layout_axes(&s->axes, notes, f, x, o->axes, o->density));
   s->samples = (uint32_t)x->dims[0];
   s->name = ebb_pool_text(notes->pool, "%s:%s", path, x->path);
   return EBB_OK;
@@ -184,8 +193,11 @@ static ebb_status open_set(ebb_data_parts *p, ebb_h5 *f, const char *group, ebb_
   ebb_set *s = &p->set[split];
   EBB_TRY(ebb_set_describe(s, &p->notes, f, group, split, &p->options));
   EBB_TRY(require_same_samples(p, s));
-  EBB_TRY(ebb_set_read_labels(s, f, classes_known(p, s)));
-  settle_classes(p, s);
+  if (s->label_data) {
+    EBB_TRY(ebb_set_read_labels(s, f, classes_known(p, s)));
+    settle_classes(p, s);
+  }
+  if (p->options.density && split == EBB_TRAIN_SET && ebb_layout_table(&s->axes)) EBB_TRY(ebb_table_check(s, f, &p->notes));
   p->shown.shape = s->axes.shape;
   p->shown.samples[split] = s->samples;
   p->shown.name[split] = s->name;

@@ -10,11 +10,11 @@ typedef struct ebb_set {
   ebb_split             split;
   const char           *file, *group;
   const char           *name;         /* "FILE:/train/images"; NULL: there is no such set */
-  const ebb_h5_dataset *images, *label_data;
+  const ebb_h5_dataset *images, *label_data; /* label_data: NULL of a density */
   ebb_axes              axes;
   ebb_labels            encoding;
   uint32_t              samples;
-  int32_t              *label;        /* (samples)                                        */
+  int32_t              *label;        /* (samples); NULL of a density                     */
   ebb_arena             memory;       /* of the labels                                    */
 } ebb_set;
 

@@ -20,7 +20,7 @@
 
 /* Section data.* of a configuration. Texts are never NULL; "" is "not given". */
 typedef struct ebb_data_options {
-  const char *train, *val;   /* FILE.h5 or FILE.h5:GROUP                                        */
+  const char *train, *val;   /* FILE.h5, FILE.h5:GROUP or FILE.h5:DATASET                       */
   const char *raw, *label;   /* datasets                                                        */
   const char *axes;          /* "nhwc"                                                          */
   int         classes;       /* 0: the largest training label + 1                               */
@@ -36,6 +36,7 @@ typedef struct ebb_data_options {
   double      holdout;
   const char *group;         /* dataset of groups that are not parted by holdout                */
   const char *shape;         /* "32x32x3": without data, for plan, profile, audit               */
+  bool        density;       /* for a network that learns a density: labels do not count, and two axes are a table of rows; no key: the network says so */
 } ebb_data_options;
 
 extern const ebb_option ebb_data_option_table[];
@@ -107,3 +108,11 @@ ebb_status ebb_convert_nifti(const char *out, const char *const *in, int count);
 
 /* The same of PNG: images grey or colour, 8 or 16 bit, without alpha; labels are the numbers of grey or palette. */
 ebb_status ebb_convert_png(const char *out, const char *const *in, int count);
+
+/* in: FILE.csv, plain or .gz, with names in the first line. Rows with missing values are left out, the others shuffled by the seed and
+ * parted 8 : 1 : 1 into /train/data, /val/data and /test/data, of float64 (rows, columns), with an attribute columns, "SST,SLP". */
+typedef struct ebb_table_counts {
+  uint64_t rows[3], missing;  /* train, val, test; left out */
+  int      columns;
+} ebb_table_counts;
+ebb_status ebb_convert_table(ebb_table_counts *counts, const char *out, const char *const *in, int count, uint64_t seed);

@@ -314,6 +314,7 @@ static void describe(ebb_h5_dataset *d, hid_t dataset, ebb_pool *pool)
   d->type = NULL;
   if (describe_storage(d, dataset, pool) && !d->trouble) {
     d->axes = ebb_h5_axes(&d->axes_from, dataset, d->rank, pool);
+    d->columns = ebb_h5_columns(dataset, pool);
     ebb_h5_element_size(d->element_um, dataset);
   }
   if (!d->type) d->type = "";

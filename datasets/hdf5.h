@@ -57,6 +57,7 @@ typedef struct ebb_h5_dataset {
   const char *storage;             /* "contiguous", "chunks of 83x28x28, shuffle, gzip"                    */
   const char *axes;                /* what its attributes say, a letter an axis: "nhwc"; NULL: nothing     */
   const char *axes_from;           /* the attribute that says so                                           */
+  const char *columns;             /* their names, "SST,SLP", as its attribute columns says; NULL: it does not */
   double      element_um[3];       /* attribute element_size_um: D H W, in micrometres; 0: it does not say  */
 } ebb_h5_dataset;
 

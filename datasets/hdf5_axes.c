@@ -136,6 +136,12 @@ const char *ebb_h5_axes(const char **from, hid_t dataset, int rank, ebb_pool *po
   return NULL;
 }
 
+const char *ebb_h5_columns(hid_t dataset, ebb_pool *pool)
+{
+  const char *text;
+  return read_texts(&text, dataset, "columns", 1, pool) ? text : NULL;
+}
+
 void ebb_h5_element_size(double um[3], hid_t dataset)
 {
   double value[3] = {0};

@@ -9,6 +9,9 @@
 /* A letter an axis, of n c d h w; NULL if no attribute says so for all of them. */
 const char *ebb_h5_axes(const char **from, hid_t dataset, int rank, ebb_pool *pool);
 
+/* The text of the attribute columns, names with commas between them, as `ebb convert table` writes it; NULL if there is none. */
+const char *ebb_h5_columns(hid_t dataset, ebb_pool *pool);
+
 /* Sizes of an element along D H W, in micrometres, from the attribute element_size_um of three (or two: H W) numbers; 0 where it
  * does not say. */
 void ebb_h5_element_size(double um[3], hid_t dataset);

@@ -31,6 +31,7 @@ static const char *wrong(const char *letters)
     if (seen[(unsigned char)*l]++) return "a letter twice";
   }
   if (letters[0] != 'n') return "no n (samples) in first place";
+  if (strcmp(letters, "nc") == 0) return NULL;
   if (!seen['w']) return "no w (width)";
   if (seen['d'] && !seen['h']) return "a d (depth) without h (height)";
   return NULL;
@@ -42,9 +43,10 @@ static bool like_channels(uint64_t size)
   return size == 1 || size == 3 || size == 4;
 }
 
-/* (N, H, W); (N, H, W, 1|3|4); (N, 1|3|4, H, W). NULL: no rule explains the sizes; "": more than one does. */
-static const char *by_sizes(const ebb_h5_dataset *d, const char **why)
+/* (N, H, W); (N, H, W, 1|3|4); (N, 1|3|4, H, W); for a density (N, C). NULL: no rule explains the sizes; "": more than one does. */
+static const char *by_sizes(const ebb_h5_dataset *d, bool density, const char **why)
 {
+  if (d->rank == 2 && density) return *why = "two axes are rows and columns of a table", "nc";
   if (d->rank == 3) return *why = "three axes are samples of one channel", "nhw";
   if (d->rank != 4) return NULL;
   bool last = like_channels(d->dims[3]), second = like_channels(d->dims[1]);
@@ -58,7 +60,7 @@ static const char *readings(const ebb_h5_dataset *d)
 {
   switch (d->rank) {
   case 2:
-    return "nw (signals)";
+    return "nw (signals) or nc (rows and columns of a table)";
   case 3:
     return "nhw, ncw or nwc (signals)";
   case 4:
@@ -93,7 +95,7 @@ static ebb_status take_wanted(char *letters, const ebb_h5 *f, const ebb_h5_datas
   return EBB_OK;
 }
 
-static ebb_status choose(char *letters, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *d)
+static ebb_status choose(char *letters, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *d, bool density)
 {
   const char *path = ebb_h5_path(f), *why = NULL;
   if (d->axes && !wrong(d->axes)) {
@@ -103,7 +105,7 @@ static ebb_status choose(char *letters, ebb_notes *notes, const ebb_h5 *f, const
   if (d->axes)
     ebb_note(notes, "warning: %s:%s: %s says axes %s, which has %s; left aside", path, d->path, d->axes_from, d->axes,
              wrong(d->axes));
-  const char *guess = by_sizes(d, &why);
+  const char *guess = by_sizes(d, density, &why);
   if (!guess) return refuse_sizes(f, d, "which no rule explains", notes->pool);
   if (!*guess) return refuse_sizes(f, d, "which can be (N, H, W, C) and (N, C, H, W)", notes->pool);
   strcpy(letters, guess);
@@ -137,12 +139,16 @@ static void measure(ebb_axes *a, const ebb_h5_dataset *d)
   }
 }
 
-ebb_status ebb_layout_axes(ebb_axes *axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *images,
-                           const char *wanted)
+bool ebb_layout_table(const ebb_axes *axes)
+{
+  return strcmp(axes->letters, "nc") == 0;
+}
+
+ebb_status ebb_layout_axes(ebb_axes *axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *images, const char *wanted, bool density)
 {
   *axes = (ebb_axes){0};
   EBB_TRY(*wanted ? take_wanted(axes->letters, f, images, wanted, notes->pool)
-                  : choose(axes->letters, notes, f, images));
+                  : choose(axes->letters, notes, f, images, density));
   measure(axes, images);
   uint64_t values = images->dims[0] ? images->count / images->dims[0] : 0;
   if (values > INT32_MAX)

@@ -14,6 +14,9 @@ typedef struct ebb_axes {
   char      letters[EBB_H5_RANK + 1];/* "nchw"                                */
 } ebb_axes;
 
+/* True for a table: rows and columns, axes "nc". */
+bool ebb_layout_table(const ebb_axes *axes);
+
 /* True if the file has a group (or names such as x_test) for this set. */
 bool ebb_layout_has(const ebb_h5 *f, ebb_split split, ebb_pool *pool);
 
@@ -25,6 +28,11 @@ ebb_status ebb_layout_find(const ebb_h5_dataset **images, const ebb_h5_dataset *
 ebb_status ebb_layout_find_images(const ebb_h5_dataset **images, const ebb_h5_dataset **labels, ebb_notes *notes,
                                   const ebb_h5 *f, const char *group, ebb_split split, const char *raw, const char *label);
 
-/* The axes: as `wanted` ("nchw") where given, else as the attributes say, else by the sizes. */
-ebb_status ebb_layout_axes(ebb_axes *axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *images,
-                           const char *wanted);
+/* The same for a density: labels do not count, and the only dataset with two axes or more may be a table. */
+ebb_status ebb_layout_find_density(const ebb_h5_dataset **images, ebb_notes *notes, const ebb_h5 *f, const char *group, ebb_split split,
+                                   const char *raw);
+
+/* The axes: as `wanted` ("nchw") where given, else as the attributes say, else by the sizes; two axes are a table's for a density
+ * alone. */
+ebb_status ebb_layout_axes(ebb_axes *axes, ebb_notes *notes, const ebb_h5 *f, const ebb_h5_dataset *images, const char *wanted,
+                           bool density);

@@ -47,12 +47,13 @@ typedef struct scope {
   const char *group; /* "/train", or "" for the whole file                */
   bool rest;         /* the whole file but the groups of the other set    */
   ebb_split split;
+  int least;         /* axes of images that no name tells                 */
 } scope;
 
 static bool under(const char *path, const char *group)
 {
   size_t n = strlen(group);
-  return n == 0 || (strncmp(path, group, n) == 0 && path[n] == '/');
+  return n == 0 || (strncmp(path, group, n) == 0 && (path[n] == '/' || path[n] == 0)); /* 0: a dataset instead of a group */
 }
 
 static bool inside(const scope *s, const char *path)
@@ -118,8 +119,8 @@ static ebb_status refuse_doubt(const ebb_h5 *f, ebb_pool *pool, const char *what
 /* ---- the search ------------------------------------------------------------------------------------------------ */
 static bool named(const ebb_h5_dataset *d, const scope *s, const char *wanted)
 {
-  const char *relative = d->path + strlen(s->group) + 1;
-  return strcmp(d->path, wanted) == 0 || strcmp(relative, wanted) == 0 || strcmp(base_name(d->path), wanted) == 0;
+  const char *relative = d->path + strlen(s->group);
+  return strcmp(d->path, wanted) == 0 || (*relative && strcmp(relative + 1, wanted) == 0) || strcmp(base_name(d->path), wanted) == 0;
 }
 
 static ebb_status find_wanted(const ebb_h5_dataset **found, const ebb_h5 *f, const scope *s, ebb_pool *pool,
@@ -162,14 +163,14 @@ static ebb_status find_named(const ebb_h5_dataset **found, const ebb_h5 *f, cons
   return EBB_OK;
 }
 
-/* The only readable dataset of the scope with three axes or more. */
+/* The only readable dataset of the scope with `least` axes or more. */
 static ebb_status find_only(const ebb_h5_dataset **found, const ebb_h5 *f, const scope *s, ebb_pool *pool)
 {
   ebb_h5_list list = ebb_h5_datasets(f);
   *found = NULL;
   for (int i = 0; i < list.count; i++) {
     const ebb_h5_dataset *d = &list.at[i];
-    if (!inside(s, d->path) || d->trouble || d->rank < 3) continue;
+    if (!inside(s, d->path) || d->trouble || d->rank < s->least) continue;
     if (*found) return refuse_doubt(f, pool, "images", "raw", *found, d);
     *found = d;
   }
@@ -184,7 +185,7 @@ static ebb_status find_images(const ebb_h5_dataset **images, ebb_notes *notes, c
   }
   EBB_TRY(find_only(images, f, s, notes->pool));
   if (!*images) return refuse_missing(f, notes->pool, "a dataset of images", "raw");
-  ebb_note(notes, "%s:%s: images, as the only dataset with three axes or more", ebb_h5_path(f), (*images)->path);
+  ebb_note(notes, "%s:%s: images, as the only dataset with %s axes or more", ebb_h5_path(f), (*images)->path, s->least == 3 ? "three" : "two");
   return EBB_OK;
 }
 
@@ -203,13 +204,13 @@ static ebb_status find_scope(scope *s, const ebb_h5 *f, ebb_pool *pool, const ch
   const char *own = *group ? NULL : split_group(f, split, pool);
   size_t n = strlen(group);
   while (n && group[n - 1] == '/') n--;
-  *s = (scope){.group = own ? own : "", .rest = !own && !*group, .split = split};
+  *s = (scope){.group = own ? own : "", .rest = !own && !*group, .split = split, .least = 3};
   if (n == 0) return EBB_OK;
   s->group = ebb_pool_text(pool, "%s%.*s", *group == '/' ? "" : "/", (int)n, group);
   ebb_h5_list list = ebb_h5_datasets(f);
   for (int i = 0; i < list.count; i++)
     if (under(list.at[i].path, s->group)) return EBB_OK;
-  return ebb_fail(EBB_DATA, "%s: expected a group %s, found:%s\nhint: FILE.h5:GROUP names a group of the file",
+  return ebb_fail(EBB_DATA, "%s: expected a group or dataset %s, found:%s\nhint: FILE.h5:GROUP names a group of the file, FILE.h5:DATASET a dataset",
                   ebb_h5_path(f), s->group, all_of(f, pool));
 }
 
@@ -220,6 +221,15 @@ ebb_status ebb_layout_find_images(const ebb_h5_dataset **images, const ebb_h5_da
   EBB_TRY(find_scope(&s, f, notes->pool, group, split));
   EBB_TRY(*raw ? find_wanted(images, f, &s, notes->pool, raw, "raw") : find_images(images, notes, f, &s));
   return *label ? find_wanted(labels, f, &s, notes->pool, label, "label") : find_labels(labels, notes, f, &s);
+}
+
+ebb_status ebb_layout_find_density(const ebb_h5_dataset **images, ebb_notes *notes, const ebb_h5 *f, const char *group, ebb_split split,
+                                   const char *raw)
+{
+  scope s;
+  EBB_TRY(find_scope(&s, f, notes->pool, group, split));
+  s.least = 2;
+  return *raw ? find_wanted(images, f, &s, notes->pool, raw, "raw") : find_images(images, notes, f, &s);
 }
 
 ebb_status ebb_layout_find(const ebb_h5_dataset **images, const ebb_h5_dataset **labels, ebb_notes *notes,

@@ -6,13 +6,13 @@
 
 /* clang-format off */
 const ebb_option ebb_data_option_table[] = {
-  {"train",   EBB_OPTION_TEXT,  AT(train),   "", "",        "training set: FILE.h5, or FILE.h5:GROUP; with label maps also FOLDER or 'scans/s*.h5', and a range behind it: scans[0:160]", NULL, 0, 0},
+  {"train",   EBB_OPTION_TEXT,  AT(train),   "", "",        "training set: FILE.h5, FILE.h5:GROUP or FILE.h5:DATASET; with label maps also FOLDER or 'scans/s*.h5', and a range behind it: scans[0:160]", NULL, 0, 0},
   {"val",     EBB_OPTION_TEXT,  AT(val),     "", "",        "validation set, likewise; empty: group val/ or test/ of the training file", NULL, 0, 0},
   {"raw",     EBB_OPTION_TEXT,  AT(raw),     "", "",        "dataset of images; empty: found by its name", NULL, 0, 0},
   {"label",   EBB_OPTION_TEXT,  AT(label),   "", "",        "dataset of labels; empty: found by its name", NULL, 0, 0},
-  {"axes",    EBB_OPTION_TEXT,  AT(axes),    "", "",        "axes of the images, such as nhwc, nchw, nhw, ncw, ncdhw; empty: found out", NULL, 0, 0},
+  {"axes",    EBB_OPTION_TEXT,  AT(axes),    "", "",        "axes of the images, such as nhwc, nchw, nhw, ncw, ncdhw, or nc of a table; empty: found out", NULL, 0, 0},
   {"classes", EBB_OPTION_INT,   AT(classes), "0", "",       "number of classes; 0: the largest training label + 1", NULL, 0, 1000000},
-  {"mean",    EBB_OPTION_REALS, AT(mean),    "", "",        "subtracted from each channel, in the file's units (0..255); empty: measured, of each volume with label maps", NULL, 0, 0},
+  {"mean",    EBB_OPTION_REALS, AT(mean),    "", "",        "subtracted from each channel (of a table: column), in the file's units (0..255); empty: measured, of each volume with label maps", NULL, 0, 0},
   {"std",     EBB_OPTION_REALS, AT(std),     "", "",        "each channel is divided by it, in the file's units; empty: likewise", NULL, 0, 0},
   {"pad",     EBB_OPTION_INT,   AT(pad),     "0", "pixels", "augmentation: pad by this much, then crop at random to the old size", NULL, 0, 1024},
   {"flip",    EBB_OPTION_BOOL,  AT(flip),    "false", "",   "augmentation: mirror left and right with probability 1/2", NULL, 0, 0},
@@ -33,7 +33,7 @@ const ebb_option ebb_data_option_table[] = {
   {"blur",    EBB_OPTION_REAL,  AT(augment.blur), "0", "sites", "label maps, augmentation: Gaussian blur, up to this standard deviation", NULL, 0, 3},
   {"holdout", EBB_OPTION_REAL,  AT(holdout), "0", "",       "label maps, without data.val: this share of the training samples is set aside for validation", NULL, 0, 0.9},
   {"group",   EBB_OPTION_TEXT,  AT(group), "", "",          "label maps: dataset of numbers, one a sample; samples of equal ones are held out together", NULL, 0, 0},
-  {"shape",   EBB_OPTION_TEXT,  AT(shape),   "", "",        "one sample without data, such as 32x32x3 (spatial sizes, channels), for plan, profile, audit", NULL, 0, 0},
+  {"shape",   EBB_OPTION_TEXT,  AT(shape),   "", "",        "one sample without data, such as 32x32x3 (spatial sizes, channels), or 1x7, a row of 7 columns, for plan, profile, audit", NULL, 0, 0},
   {NULL, EBB_OPTION_INT, 0, NULL, NULL, NULL, NULL, 0, 0},
 };
 /* clang-format on */

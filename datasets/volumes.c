@@ -444,6 +444,8 @@ ebb_status ebb_volumes_meant(bool *meant, const char *text, const ebb_data_optio
   ebb_h5 *f;
   ebb_notes quiet = {.pool = pool};
   const ebb_h5_dataset *raw, *label;
+  *meant = false;
+  if (o->density) return EBB_OK;
   EBB_TRY(ebb_places_find(&places, text, pool));
   *meant = true;
   if (!places.single) return EBB_OK;

@@ -8,9 +8,9 @@
 #include "models/residual.h"
 
 #define RESNET(name, about, preset) \
-  {name, about, "He et al. 2016, Identity Mappings", residual_option_table, sizeof(residual_options), preset, resnet_build, false}
+  {name, about, "He et al. 2016, Identity Mappings", residual_option_table, sizeof(residual_options), preset, EBB_NO_FLOW, resnet_build}
 #define REVNET(name, about, preset) \
-  {name, about, "Gomez et al. 2017", residual_option_table, sizeof(residual_options), preset, revnet_build, false}
+  {name, about, "Gomez et al. 2017", residual_option_table, sizeof(residual_options), preset, EBB_NO_FLOW, revnet_build}
 
 const ebb_network ebb_networks[] = {
     REVNET("revnet-38", "reversible residual network, 38 layers", "units=3,3,3 widths=32,32,64,112"),
@@ -22,20 +22,20 @@ const ebb_network ebb_networks[] = {
     RESNET("resnet-164", "residual network, 164 layers, bottlenecks: twin of revnet-164",
            "units=18,18,18 widths=16,64,128,256 bottleneck=true"),
     {"iunet", "invertible U-Net with learned orthogonal resampling, 1-D to 3-D", "Etmann et al. 2020", iunet_option_table,
-     sizeof(iunet_options), NULL, iunet_build, false},
-    {"unet", "standard U-Net, twin of iunet", "Ronneberger et al. 2015", unet_option_table, sizeof(unet_options), NULL, unet_build, false},
+     sizeof(iunet_options), NULL, EBB_NO_FLOW, iunet_build},
+    {"unet", "standard U-Net, twin of iunet", "Ronneberger et al. 2015", unet_option_table, sizeof(unet_options), NULL, EBB_NO_FLOW, unet_build},
     {"revunet", "partially reversible U-Net: couplings within levels, stored activations between them", "Bruegger et al. 2019", revunet_option_table,
-     sizeof(revunet_options), NULL, revunet_build, false},
+     sizeof(revunet_options), NULL, EBB_NO_FLOW, revunet_build},
     {"realnvp", "normalizing flow for images: affine couplings, chessboard and channels, at several scales", "Dinh et al. 2017",
-     realnvp_option_table, sizeof(realnvp_options), NULL, realnvp_build, true},
+     realnvp_option_table, sizeof(realnvp_options), NULL, EBB_FLOW_OF_LEVELS, realnvp_build},
     {"glow", "normalizing flow for images: actnorm, invertible 1x1 convolution, coupling, at several scales", "Kingma and Dhariwal 2018",
-     glow_option_table, sizeof(glow_options), NULL, glow_build, true},
+     glow_option_table, sizeof(glow_options), NULL, EBB_FLOW_OF_LEVELS, glow_build},
     {"spline-flow", "normalizing flow for tables: couplings by rational-quadratic splines", "Durkan et al. 2019", spline_flow_option_table,
-     sizeof(spline_flow_options), NULL, spline_flow_build, false},
+     sizeof(spline_flow_options), NULL, EBB_FLOW, spline_flow_build},
     {"realnvp-tabular", "normalizing flow for tables: affine couplings of halves of the columns", "Dinh et al. 2017",
-     realnvp_tabular_option_table, sizeof(realnvp_tabular_options), NULL, realnvp_tabular_build, false},
-    {"stack", "couplings of one shape, for sweeps over depth", "", stack_option_table, sizeof(stack_options), NULL,
-     stack_build, false},
+     realnvp_tabular_option_table, sizeof(realnvp_tabular_options), NULL, EBB_FLOW, realnvp_tabular_build},
+    {"stack", "couplings of one shape, for sweeps over depth", "", stack_option_table, sizeof(stack_options), NULL, EBB_NO_FLOW,
+     stack_build},
     {0},
 };
 

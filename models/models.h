@@ -5,6 +5,10 @@
 #include "base/option.h"
 #include "compose/model.h"
 
+/* A flow learns a density: labels do not count. That of levels is one of whole numbers, such as grey levels, which it takes as they
+ * are and not standardised. */
+typedef enum ebb_network_flow { EBB_NO_FLOW, EBB_FLOW, EBB_FLOW_OF_LEVELS } ebb_network_flow;
+
 typedef struct ebb_network {
   const char       *name;        /* "revnet-110": what model.name says                              */
   const char       *summary;     /* one line                                                        */
@@ -13,10 +17,10 @@ typedef struct ebb_network {
   size_t            options_size;
   /* defaults that differ from the table's: "units=3,3,3 widths=32,32,64,112", space-separated key=value; or NULL */
   const char       *preset;
+  ebb_network_flow  flow;
   /* Builds layers for inputs like `in` and `classes` outputs; EBB_CONFIG with the reason if the options do not go
    * together. */
   ebb_status (*build)(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
-  bool              whole;       /* takes whole numbers as they are, such as grey levels, not standardised ones */
 } ebb_network;
 
 extern const ebb_network ebb_networks[]; /* ends with name == NULL */

@@ -1,0 +1,10 @@
+/* tables.h -- tables whose rows a density is learnt of: what their columns must be like.
+ * Owns: the law that a density needs. Must not know: images. */
+#pragma once
+#include "datasets/data.h"
+
+/* Reads the whole set. EBB_DATA: NaN or Inf, a column that is constant or takes few values, or one value that many rows share. */
+ebb_status ebb_table_check(const ebb_set *s, ebb_h5 *f, ebb_notes *notes);
+
+/* EBB_DATA: NaN or Inf in this row, whose numbers are as in the file. */
+ebb_status ebb_table_refuse(const ebb_set *s, const void *numbers, uint64_t row);
