@@ -1,5 +1,6 @@
 /* networks.h -- what the catalogue needs of each network's file. */
 #pragma once
+#include "models/mlp.h"
 #include "models/models.h"
 
 ebb_status revnet_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
@@ -37,11 +38,11 @@ ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int cla
 ebb_status models_halves(ebb_shape in, int levels);
 
 extern const ebb_option spline_flow_option_table[];
-typedef struct spline_flow_options { int layers, bins, width, blocks; double bound; } spline_flow_options;
+typedef struct spline_flow_options { int layers, bins; double bound; models_mlp_options mlp; } spline_flow_options;
 ebb_status spline_flow_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
 extern const ebb_option realnvp_tabular_option_table[];
-typedef struct realnvp_tabular_options { int layers, width, blocks; } realnvp_tabular_options;
+typedef struct realnvp_tabular_options { int layers; models_mlp_options mlp; } realnvp_tabular_options;
 ebb_status realnvp_tabular_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
 /* EBB_CONFIG if there is one column alone, of which couplings cannot make two parts. */

@@ -14,8 +14,7 @@
 #define AT(field) offsetof(realnvp_tabular_options, field)
 const ebb_option realnvp_tabular_option_table[] = {
     {"layers", EBB_OPTION_INT, AT(layers), "10", "couplings", "number of couplings", NULL, 1, 100000},
-    {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 4096},
-    {"blocks", EBB_OPTION_INT, AT(blocks), "2", "blocks", "residual blocks in each coupling's network", NULL, 0, 1000},
+    MODELS_MLP_OPTIONS(realnvp_tabular_options),
     {0},
 };
 
@@ -23,7 +22,7 @@ static ebb_layer *network(ebb_builder *b, const realnvp_tabular_options *o, int 
 {
   const char   *outer = ebb_scope_enter(b, "net");
   ebb_sequence *s = ebb_sequence_open(b, "limited", 2);
-  ebb_sequence_add(s, models_mlp(b, in, 2 * out, o->width, o->blocks));
+  ebb_sequence_add(s, models_mlp(b, in, 2 * out, o->mlp));
   ebb_sequence_add(s, ebb_limit(b, "limit", 2 * out, EBB_LIMIT_TANH));
   b->scope = outer;
   return ebb_sequence_close(s);

@@ -16,8 +16,7 @@ const ebb_option spline_flow_option_table[] = {
     {"layers", EBB_OPTION_INT, AT(layers), "10", "couplings", "number of couplings", NULL, 1, 100000},
     {"bins", EBB_OPTION_INT, AT(bins), "16", "bins", "bins of each spline", NULL, 2, 32},
     {"bound", EBB_OPTION_REAL, AT(bound), "4", "deviations", "splines act on -bound .. bound, beyond that values stay as they are", NULL, 0.1, 1000},
-    {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 4096},
-    {"blocks", EBB_OPTION_INT, AT(blocks), "2", "blocks", "residual blocks in each coupling's network", NULL, 0, 1000},
+    MODELS_MLP_OPTIONS(spline_flow_options),
     {0},
 };
 
@@ -31,7 +30,7 @@ static void add_step(ebb_chain *c, ebb_builder *b, const spline_flow_options *o,
   ebb_chain_add(c, ebb_actnorm(b, "norm", columns, true));
   ebb_chain_add(c, ebb_invertible_conv(b, "mix", columns));
   const char *inner = ebb_scope_enter(b, "net");
-  ebb_layer  *net = models_mlp(b, given, spline.params * (columns - given), o->width, o->blocks);
+  ebb_layer  *net = models_mlp(b, given, spline.params * (columns - given), o->mlp);
   b->scope = inner;
   ebb_chain_add(c, ebb_flow_coupling(b, "coupling", halves, spline, net));
   b->scope = outer;

@@ -5,7 +5,7 @@ EBB=$(realpath "$1") MAKE_DATA=$(realpath "$2")
 # shellcheck source=tests/system/helpers.bash
 source "$(dirname "${BASH_SOURCE[0]}")/helpers.bash"
 
-for kind in good missing lengths negative high nan inf empty odd; do "$MAKE_DATA" "$kind" "$kind.h5" || exit 1; done
+for kind in good missing lengths negative high nan inf empty odd coarse gap unlabelled; do "$MAKE_DATA" "$kind" "$kind.h5" || exit 1; done
 echo 'this is not HDF5, and says so at some length' > text.h5
 : > nothing.h5
 small=(model.depth=2 model.width=8 train.batch=16 train.steps=4 train.threads=1 out=run)
@@ -29,6 +29,12 @@ for kind in nan inf; do
 done
 refuses 'check finds NaN' 65 nan.h5 -- "$EBB" check nan.h5
 check 'check passes good data' "$EBB" check good.h5
+refuses 'a table column of few values: its number' 65 coarse.h5:/rows 'column 1' 'different values' dequantise -- "$EBB" train spline-flow data.train=coarse.h5 out=run
+refuses 'NaN in a table: row and column' 65 gap.h5:/rows 'row 9, column 1' -- "$EBB" train spline-flow data.train=gap.h5 out=run
+refuses 'check finds both' 65 'column 1' -- "$EBB" check coarse.h5 gap.h5
+refuses 'images without labels for what needs them: lists what is there' 65 unlabelled.h5 labels /images -- train data.train=unlabelled.h5
+refuses 'a table for a network of images' 65 coarse.h5 'images' -- train data.train=coarse.h5
+refuses 'a group that is not there' 65 '/nowhere' '/rows' -- "$EBB" train spline-flow data.train=coarse.h5:nowhere out=run
 refuses 'no data to train on' 78 data.train hint -- train
 
 # ---- flows
@@ -86,6 +92,10 @@ refuses 'unknown mode' 64 'did you mean store' -- "$EBB" profile --modes=stor st
 refuses 'too few words' 64 CONFIG -- "$EBB" plan
 refuses 'unknown format' 64 'did you mean idx' -- "$EBB" convert idz a b
 refuses 'convert: no such file' 66 absent -- "$EBB" convert idx absent absent out.h5
+
+printf 'a,b\n1,2\n3,x\n' > bad.csv
+refuses 'convert table: file, line, column, what was found' 65 bad.csv:3 'column 1 (b)' '"x"' -- "$EBB" convert table bad.csv out.h5
+refuses 'convert table: two files to read' 64 'FILE.csv OUT.h5' -- "$EBB" convert table bad.csv bad.csv out.h5
 
 # ---- memory
 refuses 'a batch that does not fit: planned and available bytes' 71 bytes available train.batch -- \

@@ -1,6 +1,7 @@
 /* make_data.c -- writes the small HDF5 files of the system tests: make_data KIND FILE; balls7: number 7 of the volumes. */
 #include <hdf5.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,29 @@ static void put_missing(hid_t file)
   put(file, "labels", H5T_NATIVE_UINT8, 1, (hsize_t[]){12}, zeros);
 }
 
+/* 500 rows of 3 columns, of which the third is nearly the product of the others; column 1 is rounded, or has a NaN in row 9. */
+static void put_table(hid_t file, bool coarse, bool missing)
+{
+  enum { ROWS = 500 };
+  static float x[ROWS * 3];
+  for (uint32_t i = 0; i < ROWS; i++) {
+    float a = (float)(noise(3 * i) % 100000) / 50000.f, b = (float)(noise(3 * i + 1) % 100000) / 50000.f;
+    x[3 * i] = a;
+    x[3 * i + 1] = coarse ? floorf(4 * b) : missing && i == 9 ? NAN : b;
+    x[3 * i + 2] = a * b + (float)(noise(3 * i + 2) % 100000) / 500000.f;
+  }
+  put(file, "rows", H5T_NATIVE_FLOAT, 2, (hsize_t[]){ROWS, 3}, x);
+}
+
+/* The good images without their labels. */
+static void put_unlabelled(hid_t file)
+{
+  static float   images[TRAIN * PIXELS];
+  static int64_t labels[TRAIN];
+  fill(images, labels, TRAIN, 1);
+  put(file, "images", H5T_NATIVE_FLOAT, 4, (hsize_t[]){TRAIN, SIDE, SIDE, 1}, images);
+}
+
 /* A bright ball and a dark one in noise; labels 0, 1, 2. Sizes differ from file to file. */
 static void put_balls(hid_t file, int seed)
 {
@@ -122,6 +146,10 @@ int main(int argc, char **argv)
   else if (strcmp(kind, "inf") == 0) put_set(file, 40, 40, 1, infinite);
   else if (strcmp(kind, "empty") == 0) put_set(file, 0, 0, 1, NULL);
   else if (strcmp(kind, "odd") == 0) put_odd(file);
+  else if (strcmp(kind, "table") == 0) put_table(file, false, false);
+  else if (strcmp(kind, "coarse") == 0) put_table(file, true, false);
+  else if (strcmp(kind, "gap") == 0) put_table(file, false, true);
+  else if (strcmp(kind, "unlabelled") == 0) put_unlabelled(file);
   else if (strncmp(kind, "balls", 5) == 0) put_balls(file, atoi(kind + 5));
   else return EXIT_FAILURE;
   return H5Fclose(file) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -32,7 +32,7 @@ check 'check --json' says '"status": 0' "$EBB" check --json good.h5
 check 'plan' says peak "$EBB" plan "${tiny[@]}"
 check 'plan --json' says '"scratch"' "$EBB" plan --json "${tiny[@]}"
 check 'plan counts MemCNN parameters' says '"parameters": 1854890' "$EBB" plan --json revnet-110 model.variant=memcnn
-for preset in demo-mri demo-revnet hippocampus hippocampus-unet nuclei revnet-38 revnet-110 revnet-164 resnet-32 resnet-110 resnet-164 stack revnet-38-fashion resnet-32-fashion; do
+for preset in demo-mri demo-revnet hippocampus hippocampus-unet nuclei revnet-38 revnet-110 revnet-164 resnet-32 resnet-110 resnet-164 stack revnet-38-fashion resnet-32-fashion coads; do
   check "preset $preset" says '"peak"' "$EBB" plan --json $preset
 done
 
@@ -109,6 +109,20 @@ draw() { "$EBB" sample flow/checkpoint_best.h5 sample.count=20 sample.folder="$1
 draw one train.threads=1 && draw two train.threads=2 train.batch=3 && draw three sample.seed=2
 check 'samples do not depend on threads or batches' cmp one/samples.h5 two/samples.h5
 check 'another seed draws others' fails_cmp one/samples.h5 three/samples.h5
+# ---- tables: rows without labels, from text to a likelihood
+awk 'BEGIN {srand(7); print "a,b,c"; for (i = 0; i < 600; i++) {a = rand(); b = rand(); print a "," (i % 10 ? b : "NA") "," a * b + rand() / 10}}' > table.csv
+check 'convert table' says '3 columns; rows: 432 train, 54 val, 54 test, shuffled by seed 3; 60 with missing values' "$EBB" convert --seed=3 table table.csv table.h5
+check 'check a table' says 'ready for training' "$EBB" check table.h5
+table=(data.train=table.h5 train.batch=16 train.steps=60 train.optimizer=adam train.lr=0.003 train.log_every=5 model.width=16 model.layers=4)
+for name in spline-flow realnvp-tabular; do
+  check "train $name" says 'bits/dim' "$EBB" train $name "${table[@]}" out=rows --force
+  check 'it learns' awk -F, 'NR == 1 {first = $4} END {exit !($4 < first - 0.5)}' <(grep -E '^[0-9]+,[0-9]+,[^,]*,[^,]+' rows/log.csv)
+  check 'eval on the set that is named' says '"samples": 54' "$EBB" eval --json rows/checkpoint_best.h5 data.val=table.h5:test
+  check 'profile' says reverse "$EBB" profile --steps=1 $name data.shape=1x3 train.batch=4 model.layers=2 model.width=8
+  check 'audit' says 'reverse but for rounding' "$EBB" audit --entries=2 $name data.shape=1x5 train.batch=4 model.layers=2 model.width=8
+done
+"$MAKE_DATA" unlabelled unlabelled.h5
+check 'images without labels are good for a flow' says 'bits/dim' "$EBB" train glow "${flow[@]}" data.train=unlabelled.h5 data.val=good.h5:test model.steps=1 out=flow --force
 check 'plan with data counts their readers' says '"shape"' "$EBB" plan --json "${options[@]}" data.shape=5x5x1
 "$EBB" plan --json "${options[@]}" data.shape=5x5x1 2>&1 > plan.json | grep -q 'the data are'
 verdict $? 'plan: the data count, and say so'

@@ -145,6 +145,7 @@ START_TEST(every_network_takes_its_default_options)
   void              *options = ebb_pool_take(&pool, n->options_size);
   set_options(options, n, NULL, NULL, &pool);
   ck_assert_msg(ebb_network_model(&m, n, options, cifar, 7) == EBB_OK, "%s", ebb_message());
+  ck_assert_msg(m.flow == n->flow, "%s: the catalogue says %d", n->name, n->flow);
   if (m.flow) ck_assert(ebb_shape_equal(m.out, m.in));
   else ck_assert_int_eq(m.out.c, 7);
   ck_assert(ebb_sites(m.out) == 1 || ebb_sites(m.out) == ebb_sites(m.in));
@@ -254,6 +255,25 @@ START_TEST(an_unknown_network_names_the_nearest)
 }
 END_TEST
 
+/* Rows have any number of columns from two on, odd ones too. */
+START_TEST(flows_of_tables_take_any_row)
+{
+  static const char *const names[] = {"spline-flow", "realnvp-tabular"};
+  const ebb_network       *n = ebb_network_find(names[_i]);
+  ebb_pool                 pool = {0};
+  ebb_model                m;
+  void                    *options = ebb_pool_take(&pool, n->options_size);
+  set_options(options, n, NULL, NULL, &pool);
+  for (int c = 1; c < 9; c++) {
+    ebb_shape row = {.rank = 1, .n = 1, .d = 1, .h = 1, .w = 1, .c = c};
+    ck_assert_int_eq(ebb_network_model(&m, n, options, row, 0), c > 1 ? EBB_OK : EBB_CONFIG);
+    if (c == 1) ck_assert_msg(strstr(ebb_message(), "two columns or more"), "%s", ebb_message());
+    else ebb_model_destroy(&m);
+  }
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
 static void refuses(const char *name, const char *key, const char *value, const char *words)
 {
   const ebb_network *n = ebb_network_find(name);
@@ -291,6 +311,7 @@ int main(void)
   tcase_add_loop_test(all, iunets_have_their_authors_counts, 0, IUNETS);
   tcase_add_loop_test(all, parameter_counts_are_the_published_ones, 0, (int)(sizeof counts / sizeof *counts));
   tcase_add_loop_test(all, every_network_takes_its_default_options, 0, networks);
+  tcase_add_loop_test(all, flows_of_tables_take_any_row, 0, 2);
   tcase_add_test(all, reversal_of_revnet_110_takes_less_than_85_megabytes);
   tcase_add_test(all, late_blocks_are_spared_their_replay);
   tcase_add_test(all, small_blocks_are_spared_where_large_ones_do_not_fit);
