@@ -365,6 +365,9 @@ START_TEST(images_need_no_labels_for_a_density)
     o.density = false;
     ck_assert_int_eq(ebb_data_open(&data, &o), EBB_DATA);
     says("labels");
+    json_t *report;
+    ck_assert_int_eq(ebb_data_check(&report, NULL, "i.h5", &o, 8), labelled ? EBB_DATA : EBB_OK);
+    json_decref(report);
   }
   folder_remove();
 }
