@@ -36,7 +36,8 @@ typedef struct ebb_data_options {
   double      holdout;
   const char *group;         /* dataset of groups that are not parted by holdout                */
   const char *shape;         /* "32x32x3": without data, for plan, profile, audit               */
-  bool        density;       /* for a network that learns a density: labels do not count, and two axes are a table of rows; no key: the network says so */
+  bool        density;       /* for a network that learns a density: labels do not count, and two axes are a table of rows.
+                                No key of a configuration: false, until the network says so */
 } ebb_data_options;
 
 extern const ebb_option ebb_data_option_table[];

@@ -108,6 +108,9 @@ ebb_status ebb_table_check(const ebb_set *s, ebb_h5 *f, ebb_notes *notes)
   int       c = s->axes.shape.c;
   uint64_t  together = ebb_rows_together(s->images);
   column   *columns = ebb_pool_take(notes->pool, (size_t)c * sizeof *columns);
+  if (c > EBB_LIST_MOST)
+    return ebb_fail(EBB_DATA, "%s: expected at most %d columns, each with a mean and deviation of its own, found %d\nhint: learn fewer at once", s->name,
+                    EBB_LIST_MOST, c);
   EBB_TRY(ebb_h5_choose(f, s->images));
   EBB_TRY(ebb_arena_create(&scratch, "columns", together * (size_t)c * s->images->bytes));
   char      *piece = ebb_arena_low(&scratch, scratch.size, EBB_USE_KEPT);

@@ -14,7 +14,7 @@ typedef enum ebb_option_kind {
   EBB_OPTION_REALS,    /* ebb_numbers: "0.5,0.25", likewise                            */
 } ebb_option_kind;
 
-#define EBB_LIST_MOST 64
+#define EBB_LIST_MOST 256
 typedef struct ebb_ints { int count, at[EBB_LIST_MOST]; } ebb_ints;
 typedef struct ebb_numbers { int count; double at[EBB_LIST_MOST]; } ebb_numbers;
 

@@ -176,7 +176,7 @@ static const char *make(const char *name, hid_t type, bool first, int chunk, int
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 static ebb_data_options options(const char *train)
 {
-  ebb_data_options o;
+  ebb_data_options o = {0};
   ebb_options_default(&o, ebb_data_option_table);
   o.train = train;
   return o;
@@ -757,7 +757,7 @@ START_TEST(refuses_missing_datasets)
   char place[200];
   snprintf(place, sizeof place, "%s:nowhere", at("a.h5"));
   o.train = place;
-  REFUSES(&o, EBB_DATA, "expected a group /nowhere", "/images");
+  REFUSES(&o, EBB_DATA, "expected a group or dataset /nowhere", "/images");
 }
 END_TEST
 
@@ -811,7 +811,7 @@ START_TEST(refuses_labels_out_of_range)
 {
   int32_t y[N];
   double r[N];
-  ebb_data_options o;
+  ebb_data_options o = {0};
   fill_labels(y);
   y[17] = -1;
   o = options(make_labels(labels_spec("labels", H5T_STD_I32LE), y));
@@ -1250,7 +1250,7 @@ END_TEST
 
 START_TEST(option_table_is_whole)
 {
-  ebb_data_options o;
+  ebb_data_options o = {0};
   ebb_options_default(&o, ebb_data_option_table);
   ck_assert_uint_eq(o.window, 16u << 20);
   ck_assert(!o.flip && o.pad == 0 && o.classes == 0 && o.mean.count == 0);

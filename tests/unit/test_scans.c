@@ -13,7 +13,7 @@
 
 static ebb_data_options plain_options(void)
 {
-  ebb_data_options o;
+  ebb_data_options o = {0};
   ebb_options_default(&o, ebb_data_option_table);
   o.classes = 3;
   return o;

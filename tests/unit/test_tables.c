@@ -426,6 +426,27 @@ START_TEST(columns_without_a_density_are_named)
 }
 END_TEST
 
+START_TEST(a_table_too_wide_is_refused)
+{
+  enum { TALL = 20, WIDE = EBB_LIST_MOST + 1 };
+  static double v[TALL * WIDE];
+  ebb_write    *w;
+  ebb_data     *data;
+  uint64_t      dims[] = {TALL, WIDE};
+  folder_make();
+  for (size_t i = 0; i < TALL * WIDE; i++) v[i] = noise(2, i);
+  succeeds(ebb_write_open(&w, "t.h5", NULL, 0));
+  succeeds(ebb_write_dataset(w, "/rows", (ebb_write_type){EBB_WRITE_FLOAT, 8, false}, 2, dims));
+  succeeds(ebb_write_rows(w, v, TALL));
+  succeeds(ebb_write_commit(w));
+  ebb_write_close(w);
+  ebb_data_options o = options_of("t.h5");
+  ck_assert_int_eq(ebb_data_open(&data, &o), EBB_DATA);
+  says("expected at most 256 columns");
+  folder_remove();
+}
+END_TEST
+
 /* What is not looked through beforehand is told when it comes up. */
 START_TEST(nan_in_another_set_is_told_by_row_and_column)
 {
@@ -462,6 +483,7 @@ int main(void)
   tcase_add_test(all, sets_are_named_by_group_or_dataset);
   tcase_add_test(all, images_need_no_labels_for_a_density);
   tcase_add_loop_test(all, columns_without_a_density_are_named, 0, (int)(sizeof spoilts / sizeof *spoilts));
+  tcase_add_test(all, a_table_too_wide_is_refused);
   tcase_add_test(all, nan_in_another_set_is_told_by_row_and_column);
   suite_add_tcase(suite, all);
   return run_suite(suite);

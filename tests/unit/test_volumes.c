@@ -9,7 +9,7 @@
 
 static ebb_data_options options(const char *train)
 {
-  ebb_data_options o;
+  ebb_data_options o = {0};
   ebb_options_default(&o, ebb_data_option_table);
   o.train = train;
   return o;
