@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Room on the stack of kept views: a layer pushes two at most (coupling), and its sequence one for it. */
+/* Room on a rehearsal's stack of kept views: a layer pushes two at most (coupling), and its sequence one for it. */
 static size_t most_kept(const ebb_model *m)
 {
   return 3 * (size_t)m->layers;
@@ -49,7 +49,6 @@ static void plan_model_region(ebb_plan *p, const ebb_model *m, ebb_plan_options 
 {
   size_t layers = (size_t)m->layers;
   for (size_t i = 0; i < layers; i++) p->saved += ebb_align(p->tally[i].saved);
-  p->kept_views = most_kept(m);
   p->weights = ebb_align(m->weights * sizeof(ebb_real));
   p->gradients = o.training ? p->weights : 0;
   p->optimizer = o.training ? ebb_align(o.optimizer) : 0;
@@ -91,6 +90,7 @@ static ebb_arena rehearsed(const choice *k)
   ebb_run r = {.arena = &dry, .policy = k->o.policy, .spared = k->p->spared, .dry = true, .tally = k->p->tally, .kept = k->kept,
                .kept_size = most_kept(k->m)};
   rehearse(k->m, &r, k->p->x, k->o);
+  k->p->kept_views = r.kept_most;
   return dry;
 }
 

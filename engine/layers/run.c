@@ -7,6 +7,7 @@ void ebb_kept_push(ebb_run *r, ebb_view v, ebb_mark mark)
 {
   EBB_ASSERT(r->kept_count < r->kept_size, "%zu views are kept already", r->kept_count);
   r->kept[r->kept_count++] = (ebb_kept){v, mark};
+  if (r->kept_count > r->kept_most) r->kept_most = r->kept_count;
 }
 
 ebb_kept ebb_kept_pop(ebb_run *r)

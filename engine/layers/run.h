@@ -51,7 +51,7 @@ typedef struct ebb_run {
   char           *saved;      /* what layers keep from forward to backward, by layer id    */
   size_t         *saved_at;   /* (layers) offsets into `saved`, bytes                             */
   ebb_kept       *kept;       /* stack of inputs kept for the way back                     */
-  size_t          kept_count, kept_size;
+  size_t          kept_count, kept_size, kept_most; /* now; there is room for; there were at a time */
   uint64_t        seed;
   uint32_t        step;       /* counts forward passes: the time of every random number    */
   ebb_pass        pass;

@@ -324,6 +324,8 @@ START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
     return;
   }
   ebb_run  *r = &t.work.run;
+  ebb_kept  kept[64]; /* a layer alone may keep more at a time than in its model's pass */
+  r->kept = kept, r->kept_size = sizeof kept / sizeof *kept;
   ebb_shape s = t.xs;
   s.stream = _i % DOMAINS == STREAM;
   ebb_shape out = ebb_layer_shape(t.layer, s);
