@@ -37,7 +37,7 @@ static ebb_status open_audit(audit *a, const ebb_config *c, const ebb_model *m, 
   EBB_TRY(ebb_workspace_create(&a->work, m, &a->plan));
   a->work.run.seed = c->train.seed;
   ebb_model_initialise(m, a->work.weights, a->work.state, c->train.seed);
-  EBB_TRY(ebb_random_open(&a->source, x, m->out, c->train.seed, &a->pool));
+  EBB_TRY(ebb_random_open(&a->source, x, m->out, ebb_build_levels(c), c->train.seed, &a->pool));
   a->dx = ebb_pool_take(&a->pool, ebb_bytes(x));
   return a->source->ops->next(a->source, &a->batch);
 }

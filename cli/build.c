@@ -114,6 +114,14 @@ ebb_status ebb_build_from_checkpoint(ebb_config *c, const char *path, char *cons
   return status;
 }
 
+int ebb_build_levels(const ebb_config *c)
+{
+  if (c->network->flow != EBB_FLOW_OF_LEVELS) return 0;
+  for (const ebb_option *o = c->network->options; o->key; o++)
+    if (strcmp(o->key, "grey_levels") == 0) return *(const int *)(const void *)((const char *)c->model + o->offset);
+  return 0;
+}
+
 ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, int classes)
 {
   return ebb_network_model(m, c->network, c->model, shape, classes);

@@ -24,6 +24,9 @@ typedef struct ebb_input {
 /* From the data where data.train or data.val are there, else from data.shape and data.classes (10 if not given). */
 ebb_status ebb_build_input(ebb_input *in, const ebb_config *c);
 
+/* Of a flow of levels, how many there are (its option grey_levels); else 0. */
+int ebb_build_levels(const ebb_config *c);
+
 /* The network of the configuration. */
 ebb_status ebb_build_model(ebb_model *m, const ebb_config *c, ebb_shape shape, int classes);
 

@@ -34,6 +34,15 @@ static ebb_status from(const ebb_config *c, ebb_status status)
   return status == EBB_OK || !c->origin ? status : ebb_fail(status, "%s: %s", c->origin, ebb_message());
 }
 
+/* How flows are trained unless somebody says otherwise: by the standard step of other networks they diverge. */
+static ebb_status set_training(ebb_config *c, const ebb_network *n)
+{
+  ebb_options_default(&c->train, ebb_train_option_table);
+  if (n->flow == EBB_NO_FLOW) return EBB_OK;
+  EBB_TRY(ebb_option_set(&c->train, ebb_train_option_table, "train", "optimizer", "adam", &c->pool));
+  return ebb_option_set(&c->train, ebb_train_option_table, "train", "lr", "0.001", &c->pool);
+}
+
 static ebb_status set_name(ebb_config *c, const char *name)
 {
   const ebb_network *n = ebb_network_find(name);
@@ -41,6 +50,7 @@ static ebb_status set_name(ebb_config *c, const char *name)
   if (n == c->network) return EBB_OK;
   c->network = n;
   c->data.density = n->flow != EBB_NO_FLOW;
+  EBB_TRY(set_training(c, n));
   c->model = ebb_pool_take(&c->pool, n->options_size ? n->options_size : 1);
   return ebb_network_options(n, c->model, "", &c->pool);
 }

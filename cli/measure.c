@@ -187,7 +187,7 @@ static ebb_status with_model(json_t *answer, const ebb_model *m, ebb_config *c, 
   c->train.steps = (warmup + steps + 1) * 1000; /* the schedule's beginning: a profile is not a training */
   size_t batches = ebb_data_batch_bytes(x, (size_t)x.n * ebb_sites(m->out));
   EBB_TRY(ebb_trainer_create(&t, m, x, &c->train, &c->run, 0, batches));
-  ebb_status status = ebb_random_open(&source, x, m->out, c->train.seed, &c->pool);
+  ebb_status status = ebb_random_open(&source, x, m->out, ebb_build_levels(c), c->train.seed, &c->pool);
   if (status == EBB_OK) {
     status = measure_trainer(answer, &t, source, warmup, steps);
     source->ops->close(source);

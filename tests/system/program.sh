@@ -91,6 +91,8 @@ for name in 'realnvp model.blocks=1' 'glow model.steps=2' 'glow model.steps=2 mo
   read -ra words <<< "$name"
   check "train $name" says 'bits/dim' "$EBB" train "${words[@]}" "${flow[@]}" out=flow --force
   check "eval of it" says '"bits_per_dimension"' "$EBB" eval --json flow/checkpoint_best.h5
+  check "profile of it" says reverse "$EBB" profile --steps=1 "${words[@]}" data.shape=4x4x1 train.batch=2 model.width=4
+  check "audit of it" says 'reverse but for rounding' "$EBB" audit --entries=2 "${words[@]}" data.shape=4x4x1 train.batch=4 model.width=4
   check "a flow has no accuracy in its log" test -z "$(sed -n 2p flow/log.csv | cut -d, -f5)"
   "$EBB" eval flow/checkpoint_best.h5 --csv=items.csv --json > eval.json
   awk -F, 'NR == FNR && /"loss"/ {split($0, a, /[:,]/); loss = a[2]} NR != FNR && FNR > 1 {sum += $2; n++} END {d = sum / n - loss; exit !(n == 64 && d * d < 1e-6 * loss * loss)}' \
