@@ -40,6 +40,7 @@ static ebb_status set_training(ebb_config *c, const ebb_network *n)
   ebb_options_default(&c->train, ebb_train_option_table);
   if (n->flow == EBB_NO_FLOW) return EBB_OK;
   EBB_TRY(ebb_option_set(&c->train, ebb_train_option_table, "train", "optimizer", "adam", &c->pool));
+  EBB_TRY(ebb_option_set(&c->train, ebb_train_option_table, "train", "skip", "10", &c->pool));
   return ebb_option_set(&c->train, ebb_train_option_table, "train", "lr", "0.001", &c->pool);
 }
 

@@ -36,6 +36,7 @@ static void show_step(const ebb_progress_line *line, const ebb_progress *p)
   print_quality(quality, p, p->loss, p->accuracy, 1);
   fprintf(stderr, "%sepoch %" PRIu32 "  step %" PRIu64 "/%" PRIu64 "  %s  lr %.3g  %.0f samples/s  %s left",
           line->terminal ? "\r\033[K" : "", p->epoch + 1, p->step, p->steps, quality, p->lr, rate, left);
+  if (p->skipped) fprintf(stderr, "  %" PRIu64 " steps skipped, not finite", p->skipped);
 }
 
 static void show_validation(const ebb_progress_line *line, const ebb_progress *p)

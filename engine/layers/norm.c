@@ -84,6 +84,7 @@ static void move_running(const norm *l, ebb_run *r, const ebb_real *mean, const 
   ebb_real *running_mean = ebb_states(r, l->running_mean), *running_var = ebb_states(r, l->running_var);
   double    m = l->o.momentum, unbiased = sites > 1 ? (double)sites / (double)(sites - 1) : 1;
   for (int i = 0; i < l->o.channels; i++) {
+    if (!isfinite(mean[i]) || !isfinite(var[i])) continue; /* such a step is left out */
     running_mean[i] = (ebb_real)((1 - m) * running_mean[i] + m * mean[i]);
     running_var[i] = (ebb_real)((1 - m) * running_var[i] + m * unbiased * var[i]);
   }

@@ -41,7 +41,8 @@ static ebb_status report(fit *f, const ebb_metrics *validation)
 {
   const ebb_trainer *t = f->t;
   uint64_t           steps = t->step - f->began_step;
-  ebb_progress       p = {.epoch = t->epoch, .step = t->step, .steps = t->steps, .lr = t->lr, .grad_norm = t->grad_norm};
+  ebb_progress       p = {.epoch = t->epoch, .step = t->step, .steps = t->steps, .lr = t->lr, .grad_norm = t->grad_norm,
+                                    .skipped = t->skipped};
   if (t->model->flow) p.dimensions = ebb_count(t->model->in);
   p.loss = ebb_metrics_loss(&f->since);
   p.accuracy = ebb_metrics_accuracy(&f->since);

@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 
-static const char header[] = "step,epoch,lr,loss,accuracy,grad_norm,step_seconds,val_loss,val_accuracy,val_top5,val_dice\n";
+static const char header[] = "step,epoch,lr,loss,accuracy,grad_norm,step_seconds,val_loss,val_accuracy,val_top5,val_dice,skipped\n";
 
 enum { PATH_SIZE = 4096, LINE_SIZE = 1024 };
 
@@ -94,7 +94,8 @@ static ebb_status add_csv(const ebb_log *log, const ebb_progress *p)
   put(line, p->validated ? p->val_accuracy : NAN);
   put(line, p->validated ? p->val_top5 : NAN);
   put(line, p->validated ? p->val_dice : NAN);
-  line[strlen(line) - 1] = '\n';
+  n = strlen(line);
+  snprintf(line + n, sizeof line - n, "%" PRIu64 "\n", p->skipped);
   return append(in_folder(path, log, "log.csv"), line);
 }
 
@@ -109,6 +110,7 @@ static ebb_status add_jsonl(const ebb_log *log, const ebb_progress *p)
   json_t *o = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "step", (json_int_t)p->step, "epoch", (json_int_t)p->epoch,
                         "lr", number(p->lr), "loss", number(p->loss), "accuracy", number(p->accuracy), "grad_norm",
                         number(p->grad_norm), "step_seconds", number(p->step_seconds));
+  if (p->skipped) json_object_set_new(o, "skipped", json_integer((json_int_t)p->skipped));
   if (p->validated) {
     json_object_set_new(o, "val_loss", number(p->val_loss));
     json_object_set_new(o, "val_accuracy", number(p->val_accuracy));

@@ -34,6 +34,7 @@ const ebb_option ebb_train_option_table[] = {
     {"lr_end", EBB_OPTION_REAL, T(lr_end), "0", "", "schedules cosine and poly: rate at the end", NULL, 0, 1e6},
     {"patience", EBB_OPTION_INT, T(patience), "10", "validations", "schedule plateau: without a better score before the rate is cut", NULL, 1, 1e6},
     {"stop_after", EBB_OPTION_INT, T(stop_after), "0", "validations", "without a better score, after which training ends; 0: never", NULL, 0, 1e6},
+    {"skip", EBB_OPTION_INT, T(skip), "0", "steps", "in a row that are left out if loss or gradients are not finite, before training stops; flows: 10", NULL, 0, 1e6},
     {"ema", EBB_OPTION_REAL, T(ema), "0", "", "moving mean of the weights, which is then validated, evaluated and predicted with: the share that stays in each step, such as 0.999; 0: none", NULL, 0, 0.999999},
     {"seed", EBB_OPTION_SIZE, T(seed), "1", "", "of all random numbers: weights, order, augmentation, dropout", NULL, 0, 0},
     {"threads", EBB_OPTION_INT, T(threads), "0", "threads", "0: one per core; results do not depend on it", NULL, 0, 256},

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/threads.h"
 #include "train/optim.h"
@@ -187,7 +188,7 @@ static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m
   r->pass = EBB_TRAIN;
   ebb_forward(r, t->model, batch.x, &y);
   *loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1.0 / t->options.accumulate, &dy);
-  count(t, m, y, &batch, *loss);
+  if (isfinite(*loss)) count(t, m, y, &batch, *loss);
   ebb_backward(r, t->model, batch.x, dy, none);
   t->cursor += (uint64_t)batch.x.s.n;
   return check_events(t);
@@ -208,19 +209,37 @@ ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source)
   return source->ops->seek(source, t->epoch, t->cursor);
 }
 
+static bool may_skip(const ebb_trainer *t)
+{
+  return t->skipped_last < (uint64_t)t->options.skip;
+}
+
+/* A step that is not finite leaves the weights as they are. */
+static void leave_out(ebb_trainer *t)
+{
+  t->skipped++, t->skipped_last++;
+  memset(t->work.grads, 0, t->model->weights * sizeof *t->work.grads);
+}
+
 ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
 {
   ebb_workspace *w = &t->work;
+  bool           finite = true;
   double         loss = 0;
   for (int i = 0; i < t->options.accumulate; i++) {
     EBB_TRY(micro_batch(t, source, m, &loss));
-    if (!isfinite(loss)) return check_finite(t, loss, ebb_optim_norm(t->model, w->grads));
+    if (!isfinite(loss) && !may_skip(t)) return check_finite(t, loss, ebb_optim_norm(t->model, w->grads));
+    finite &= isfinite(loss) != 0;
     EBB_TRY(advance_epoch(t, source));
   }
   double lr = t->lr_scale * ebb_schedule_lr(&t->options, t->step, t->steps);
   double norm = ebb_optim_norm(t->model, w->grads);
-  EBB_TRY(check_finite(t, loss, norm));
-  ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step);
+  finite &= isfinite(norm) != 0;
+  if (finite) {
+    ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step);
+    t->skipped_last = 0;
+  } else if (may_skip(t)) leave_out(t);
+  else return check_finite(t, loss, norm);
   t->lr = lr;
   t->grad_norm = norm;
   t->step++;

@@ -25,6 +25,7 @@ typedef struct ebb_train_options {
   ebb_numbers milestones;     /* step: fractions of the run               */
   double      gamma, power, warmup, lr_end;
   int         patience, stop_after; /* validations                        */
+  int         skip;           /* steps in a row that are not finite and left out, at most */
   double      ema;            /* share of the mean of weights that stays in each step, 0: none */
 } ebb_train_options;
 extern const ebb_option ebb_train_option_table[];
@@ -44,6 +45,7 @@ typedef struct ebb_progress {  /* what is logged and shown                */
   uint64_t step, steps;        /* optimiser steps done, of                */
   double   lr, loss, accuracy; /* loss and accuracy of the batches since the last report */
   double   grad_norm;          /* of the last step, before clipping       */
+  uint64_t skipped;            /* steps left out as they were not finite, since the run began or was resumed */
   size_t   dimensions;         /* of a flow, whose losses are nats a sample and which has no accuracy; else 0 */
   double   step_seconds;       /* mean since the last report              */
   bool     validated;          /* what follows is new                     */
@@ -61,6 +63,7 @@ typedef struct ebb_trainer {
   ebb_loss          loss;
   ebb_pool          pool;
   double            lr, grad_norm; /* of the last step                    */
+  uint64_t          skipped, skipped_last; /* steps left out; of them those since the last that was not */
   double           *nats;      /* NULL or, of a flow: where an evaluation puts -log p(x) of each sample, in their order */
   /* all that a checkpoint holds besides weights, state and momenta: */
   uint64_t          step;      /* optimiser steps done                    */
@@ -90,7 +93,8 @@ ebb_status ebb_trainer_create_sample(ebb_trainer *t, const ebb_model *m, ebb_sha
 void ebb_trainer_destroy(ebb_trainer *t);
 
 /* One optimiser step: `accumulate` batches from `source`, whose metrics are added to m. Moves on to the next epoch.
- * EBB_SOFTWARE if loss or gradients are not finite, or the stream left its range: the message says where. */
+ * Loss or gradients that are not finite change no weight; after options.skip such steps in a row, or if the stream left its range, it is
+ * EBB_SOFTWARE: the message says where. */
 ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
 
 /* Puts the source where the trainer stands; in the next epoch, if this one has no whole batch left. */

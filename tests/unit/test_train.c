@@ -1083,6 +1083,45 @@ START_TEST(a_gradient_that_overflows_stops_the_step_too)
 }
 END_TEST
 
+/* Two such steps in a row are left out, with no trace but the count; the third stops the run. A finite one begins the row anew. */
+START_TEST(steps_that_are_not_finite_are_left_out)
+{
+  ebb_model         m = reversible_network(8, 1);
+  ebb_train_options o = standard();
+  ebb_trainer       t;
+  ebb_metrics       k = {0};
+  memory            s = memory_of(true, BATCH, SAMPLES);
+  const ebb_param  *p = param_named(&m, "linear.weight");
+  o.skip = 2;
+  trainer_of(&t, &m, &o, EBB_REVERSE);
+  ebb_real *at = &t.work.weights[p->offset], good = *at;
+  for (int i = 0; i < 2; i++) {
+    *at = (ebb_real)INFINITY;
+    snapshot before = snapshot_of(&t);
+    succeeds(ebb_trainer_step(&t, &s.base, &k));
+    ck_assert_mem_eq(t.work.weights, before.weights, m.weights * sizeof(ebb_real));
+    for (size_t j = 0; j < m.states; j++) ck_assert(isfinite(t.work.state[j]));
+    for (size_t j = 0; j < m.weights; j++) ck_assert(t.work.grads[j] == 0);
+    ebb_pool_clear(&before.pool);
+    if (i == 0) {
+      *at = good;
+      succeeds(ebb_trainer_step(&t, &s.base, &k));
+      good = *at;
+      ck_assert_uint_eq(t.skipped_last, 0);
+    }
+  }
+  succeeds(ebb_trainer_step(&t, &s.base, &k));
+  ck_assert_uint_eq(t.skipped, 3);
+  ck_assert_uint_eq(t.step, 4);
+  ck_assert(isfinite(ebb_metrics_loss(&k)));
+  fails(ebb_trainer_step(&t, &s.base, &k), EBB_SOFTWARE, "not finite");
+  ck_assert_uint_eq(t.step, 4);
+  ebb_trainer_destroy(&t);
+  s.base.ops->close(&s.base);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
 START_TEST(a_rate_that_is_too_high_stops_the_run)
 {
   ebb_model         m = plain_network();
@@ -1822,6 +1861,7 @@ static TCase *steps_case(void)
   tcase_add_test(c, epochs_become_steps);
   tcase_add_test(c, nan_stops_the_step_and_spares_the_weights);
   tcase_add_test(c, a_gradient_that_overflows_stops_the_step_too);
+  tcase_add_test(c, steps_that_are_not_finite_are_left_out);
   tcase_add_test(c, a_rate_that_is_too_high_stops_the_run);
   tcase_add_test(c, a_flow_is_trained_by_its_likelihood);
   tcase_add_test(c, a_singular_matrix_is_told_with_the_layer);
