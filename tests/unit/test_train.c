@@ -1122,6 +1122,33 @@ START_TEST(steps_that_are_not_finite_are_left_out)
 }
 END_TEST
 
+START_TEST(running_statistics_survive_a_step_that_is_left_out)
+{
+  ebb_model         m;
+  ebb_builder       b;
+  ebb_train_options o = standard();
+  ebb_trainer       t;
+  ebb_metrics       k = {0};
+  memory            s = memory_of(true, BATCH, SAMPLES);
+  ebb_model_begin(&m, &b, "normed", image);
+  ebb_sequence *layers = ebb_sequence_open(&b, "net", 4);
+  ebb_sequence_add(layers, conv(&b, "conv1", 3, 8, 1));
+  ebb_sequence_add(layers, batch_norm(&b, "norm", 8));
+  ebb_sequence_add(layers, ebb_global_mean(&b, "mean"));
+  ebb_sequence_add(layers, ebb_linear(&b, "linear", 8, CLASSES));
+  end(&m, &b, layers);
+  o.skip = 1;
+  trainer_of(&t, &m, &o, EBB_REVERSE);
+  t.work.weights[param_named(&m, "conv1.weight")->offset] = (ebb_real)INFINITY;
+  succeeds(ebb_trainer_step(&t, &s.base, &k));
+  ck_assert_uint_eq(t.skipped, 1);
+  for (size_t i = 0; i < m.states; i++) ck_assert(isfinite(t.work.state[i]));
+  ebb_trainer_destroy(&t);
+  s.base.ops->close(&s.base);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
 START_TEST(a_rate_that_is_too_high_stops_the_run)
 {
   ebb_model         m = plain_network();
@@ -1862,6 +1889,7 @@ static TCase *steps_case(void)
   tcase_add_test(c, nan_stops_the_step_and_spares_the_weights);
   tcase_add_test(c, a_gradient_that_overflows_stops_the_step_too);
   tcase_add_test(c, steps_that_are_not_finite_are_left_out);
+  tcase_add_test(c, running_statistics_survive_a_step_that_is_left_out);
   tcase_add_test(c, a_rate_that_is_too_high_stops_the_run);
   tcase_add_test(c, a_flow_is_trained_by_its_likelihood);
   tcase_add_test(c, a_singular_matrix_is_told_with_the_layer);
