@@ -194,7 +194,8 @@ static void cell_error(char text[64], const profile *p, const row *r)
 }
 static void cell_same(char text[64], const profile *p, const row *r)
 {
-  strcpy(text, !p->rows[EBB_STORE].wanted ? "-" : r->same ? "yes" : "NO");
+  bool rounds = r == &p->rows[EBB_REVERSE] && p->config->network->flow != EBB_NO_FLOW;
+  strcpy(text, !p->rows[EBB_STORE].wanted ? "-" : r->same ? "yes" : rounds ? "but rounding" : "NO");
 }
 
 static const struct { const char *name; cell show; } lines[] = {
