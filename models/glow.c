@@ -13,6 +13,7 @@
 #include "reversible/reversible.h"
 
 enum { AFFINE, ADDITIVE };
+enum { CLAMP, SIGMOID };
 
 #define AT(field) offsetof(glow_options, field)
 const ebb_option glow_option_table[] = {
@@ -20,6 +21,7 @@ const ebb_option glow_option_table[] = {
     {"steps", EBB_OPTION_INT, AT(steps), "8", "steps", "steps in each level", NULL, 1, 100000},
     {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 4096},
     {"coupling", EBB_OPTION_CHOICE, AT(coupling), "affine", "", "what is done to half of the channels", "affine|additive", 0, 0},
+    {"scale", EBB_OPTION_CHOICE, AT(scale), "clamp", "", "bounds of an affine coupling's scale: e^-2 to e^2, or the paper's 0 to 1, whose inverse can lose all digits", "clamp|sigmoid", 0, 0},
     {"grey_levels", EBB_OPTION_INT, AT(grey_levels), "256", "", "values are whole numbers 0 to this - 1", NULL, 2, 65536},
     {0},
 };
@@ -52,7 +54,7 @@ static ebb_layer *network(ebb_builder *b, const glow_options *o, int in, int out
   add_conv(s, b, 1, in, o->width, EDGE);
   add_conv(s, b, 2, o->width, o->width, 1);
   add_zero_conv(s, b, o->width, params);
-  if (affine) ebb_sequence_add(s, ebb_limit(b, "limit", params, EBB_LIMIT_SIGMOID));
+  if (affine) ebb_sequence_add(s, ebb_limit(b, "limit", params, o->scale == SIGMOID ? EBB_LIMIT_SIGMOID : EBB_LIMIT_CLAMP));
   b->scope = outer;
   return ebb_sequence_close(s);
 }
