@@ -165,28 +165,28 @@ def draw(out, rows):
     """One row a toy: data, density, samples."""
     script, folder = [], out / "picture"
     folder.mkdir(exist_ok=True)
-    height = 400 * len(rows) + 50
+    height = 420 * len(rows) + 45
     script += [f"set terminal pngcairo size 1250,{height} noenhanced font 'sans,12'; set output '{out}/toys.png'",
                "set palette defined (0 '#ffffff', 0.15 '#d5e8ee', 0.45 '#5fa8bf', 0.75 '#1f6f8b', 1 '#0b2f3d')",
                "unset key; unset colorbox; unset xtics; unset ytics; set border 31 lc rgb '#99a8b2'; set size square",
-               f"set multiplot layout {len(rows)},3 margins 0.04,0.99,{15 / height:.4f},{1 - 45 / height:.4f} spacing 0.015,{18 / height:.4f}"]
+               f"set multiplot layout {len(rows)},3 margins 0.04,0.99,{35 / height:.4f},{1 - 45 / height:.4f} spacing 0.015,{36 / height:.4f}"]
     for number, (name, figures, row) in enumerate(rows):
         (xlow, xhigh), (ylow, yhigh) = window(row)
         for what in ("data", "samples"):
             row[what].astype("<f4").tofile(folder / f"{name}.{what}")
         x, y = row["centres"]
         row["p"].astype("<f4").tofile(folder / f"{name}.density")
-        points = f"binary format='%2float32' using 1:2 with points pt 7 ps 0.32 lc rgb "
+        points = "binary format='%2float32' using 1:2 with points pt 7 ps 0.32 lc rgb "
         title = [f"set title '{text}' offset 0,-0.4 font 'sans,14'" if number == 0 else "unset title" for text in ("data", "learnt density", "samples")]
         script += [f"set xrange [{xlow}:{xhigh}]; set yrange [{ylow}:{yhigh}]; set cbrange [0:{np.quantile(row['p'][row['p'] > 0.05 * row['p'].max()], 0.97)}]",
                    title[0], f"set ylabel '{TOYS[name][0]}' font 'sans,14'",
                    f"plot '{folder}/{name}.data' {points} '#a01f6f8b'",
                    "unset ylabel", title[1],
-                   f"set label 1 'integral {figures['integral']:.4f}' at graph 0.97,0.05 right front tc rgb '#55646e'",
+                   f"set xlabel 'integral {figures['integral']:.4f}' offset 0,0.6 tc rgb '#55646e'",
                    f"plot '{folder}/{name}.density' binary array=({len(x)},{len(y)}) format='%float32' origin=({x[0]},{y[0]}) "
                    f"dx={x[1] - x[0]} dy={y[1] - y[0]} with image",
-                   title[2], f"set label 1 'p = {figures['p_value']:.2f}'",
-                   f"plot '{folder}/{name}.samples' {points} '#a0c8553d'", "unset label 1"]
+                   title[2], f"set xlabel 'two-sample test: p = {figures['p_value']:.2f}'",
+                   f"plot '{folder}/{name}.samples' {points} '#a0c8553d'", "unset xlabel"]
     ended = subprocess.run(["gnuplot"], input="\n".join(script + ["unset multiplot", ""]), text=True, capture_output=True)
     shutil.rmtree(folder)
     if ended.returncode != 0:
@@ -202,7 +202,7 @@ def options():
     parser.add_argument("--toys", nargs="+", choices=TOYS, default=list(TOYS), help="which")
     parser.add_argument("--preset", default=ROOT / "models/presets/toys.yaml", help="the run's configuration")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to it")
-    parser.add_argument("--rows", type=int, default=20000, help="of a data set; the last tenth tests")
+    parser.add_argument("--rows", type=int, default=50000, help="of a data set; the last tenth tests")
     parser.add_argument("--grid", type=int, default=600, help="cells along each axis")
     parser.add_argument("--margin", type=float, default=1.5, help="of the grid around the data, in standard deviations")
     parser.add_argument("--points", type=int, default=1000, help="of either side of the test")
