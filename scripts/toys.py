@@ -182,7 +182,7 @@ def draw(out, rows):
                    title[0], f"set ylabel '{TOYS[name][0]}' font 'sans,14'",
                    f"plot '{folder}/{name}.data' {points} '#a01f6f8b'",
                    "unset ylabel", title[1],
-                   f"set xlabel 'integral {figures['integral']:.4f}' offset 0,0.6 tc rgb '#55646e'",
+                   f"set xlabel 'integral {figures['integral']:.4f}' offset 0,0.35 tc rgb '#55646e'",
                    f"plot '{folder}/{name}.density' binary array=({len(x)},{len(y)}) format='%float32' origin=({x[0]},{y[0]}) "
                    f"dx={x[1] - x[0]} dy={y[1] - y[0]} with image",
                    title[2], f"set xlabel 'two-sample test: p = {figures['p_value']:.2f}'",
