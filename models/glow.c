@@ -1,4 +1,5 @@
-/* glow.c -- Glow for images: levels of steps, each an actnorm, an invertible 1x1 convolution and a coupling.
+/* glow.c -- Glow for images: levels of steps, each an actnorm, an invertible 1x1 convolution or another permutation of the channels,
+ * and a coupling.
  * Owns: its options and couplings' networks. Each level begins with a squeeze, which is undone in the end, so that what comes out
  * has the image's shape; between two levels half of the channels become
  * N(m, e^2s) with m and s made of the other half, by a coupling of their own, and stay as they are; m and s of what is left at the
@@ -14,6 +15,7 @@
 
 enum { AFFINE, ADDITIVE };
 enum { CLAMP, SIGMOID };
+enum { CONV, PLU, RANDOM, REVERSE };
 
 #define AT(field) offsetof(glow_options, field)
 const ebb_option glow_option_table[] = {
@@ -22,6 +24,7 @@ const ebb_option glow_option_table[] = {
     {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 4096},
     {"coupling", EBB_OPTION_CHOICE, AT(coupling), "affine", "", "what is done to half of the channels", "affine|additive", 0, 0},
     {"scale", EBB_OPTION_CHOICE, AT(scale), "clamp", "", "bounds of an affine coupling's scale: e^-2 to e^2, or the paper's 0 to 1, whose inverse can lose all digits", "clamp|sigmoid", 0, 0},
+    {"permutation", EBB_OPTION_CHOICE, AT(permutation), "conv", "", "how channels are mixed before a coupling", "conv|plu|random|reverse", 0, 0},
     {"grey_levels", EBB_OPTION_INT, AT(grey_levels), "256", "", "values are whole numbers 0 to this - 1", NULL, 2, 65536},
     {0},
 };
@@ -59,13 +62,23 @@ static ebb_layer *network(ebb_builder *b, const glow_options *o, int in, int out
   return ebb_sequence_close(s);
 }
 
+static ebb_layer *permutation(ebb_builder *b, int kind, int channels)
+{
+  switch (kind) {
+  case PLU: return ebb_plu_conv(b, "mix", channels);
+  case RANDOM: return ebb_permute(b, "mix", channels, NULL);
+  case REVERSE: return ebb_flip(b, "mix", channels);
+  default: return ebb_invertible_conv(b, "mix", channels);
+  }
+}
+
 static void add_step(ebb_chain *c, ebb_builder *b, const glow_options *o, int number, int channels)
 {
   ebb_parts      halves = {.channels = channels, .first = channels / 2, .second = true};
   ebbk_bijection map = o->coupling == AFFINE ? ebb_affine() : ebb_shift();
   const char    *outer = ebb_scope_enter(b, "step%d", number);
   ebb_chain_add(c, ebb_actnorm(b, "norm", channels, true));
-  ebb_chain_add(c, ebb_invertible_conv(b, "mix", channels));
+  ebb_chain_add(c, permutation(b, o->permutation, channels));
   ebb_chain_add(c, ebb_flow_coupling(b, "coupling", halves, map, network(b, o, channels / 2, channels - channels / 2)));
   b->scope = outer;
 }

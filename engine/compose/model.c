@@ -79,6 +79,7 @@ static double initial(const ebb_param *p, ebb_rng g, uint64_t i)
   case EBB_FILL_NORMAL: return p->scale * ebb_rng_normal(g, i);
   case EBB_FILL_TRUNCATED_NORMAL: return p->scale * truncated_normal(g, i, p->count);
   case EBB_FILL_UNIFORM: return p->scale * (2 * ebb_rng_uniform(g, i) - 1);
+  case EBB_FILL_PERMUTATION: return (double)ebb_rng_below(g, i, i + 1);
   case EBB_FILL_TABLE: return p->values[i % p->period];
   }
   return 0;
@@ -101,6 +102,25 @@ static void orthonormalise(ebb_real *m, int c)
   }
 }
 
+/* Of random places 0 .. i for each i a permutation (Fisher-Yates). */
+static void permute(ebb_real *values, size_t count)
+{
+  for (size_t i = 0; i < count; i++) {
+    size_t j = (size_t)values[i];
+    values[i] = values[j];
+    values[j] = (ebb_real)i;
+  }
+}
+
+typedef struct arrays { ebb_real *weights, *state; } arrays;
+
+static void begin(const ebb_layer *l, int depth, void *context)
+{
+  const arrays *a = context;
+  (void)depth;
+  if (l->ops->begin) l->ops->begin(l, a->weights, a->state);
+}
+
 void ebb_model_initialise(const ebb_model *m, ebb_real *weights, ebb_real *state, uint64_t seed)
 {
   for (const ebb_param *p = m->params; p; p = p->next) {
@@ -108,7 +128,9 @@ void ebb_model_initialise(const ebb_model *m, ebb_real *weights, ebb_real *state
     ebb_rng   g = {seed, EBB_RNG_INIT, (uint32_t)p->index};
     for (size_t i = 0; i < p->count; i++) values[i] = (ebb_real)initial(p, g, i);
     if (p->fill == EBB_FILL_ORTHOGONAL) orthonormalise(values, p->dims[0]);
+    if (p->fill == EBB_FILL_PERMUTATION) permute(values, p->count);
   }
+  ebb_model_walk(m, begin, &(arrays){weights, state});
 }
 
 /* Their names begin with the layer's, or with those of its parts. */

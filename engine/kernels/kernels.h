@@ -307,6 +307,11 @@ void ebbk_biject_grad(ebb_real *dx, int dxs, ebb_real *p, int ps, const ebb_real
 /* y = x, but 0 where b transforms; y may lie over x */
 void ebbk_mask(ebb_real *y, int ys, const ebb_real *x, int xs, const ebbk_board *b);
 
+/* Channels in another order, in place, of reals or stream: y[j] = x[order[j]], and back; the same for every table. scratch:
+ * permute_scratch(c, threads) bytes */
+size_t ebbk_permute_scratch(int c, int threads);
+void   ebbk_permute(void *x, int xs, const int *order, bool undo, size_t rows, int c, void *scratch);
+
 /* A convolution's window, odd in each dimension, on an image that it is padded for. */
 typedef struct ebbk_border { int n, size[3], kernel[3], c; } ebbk_border;
 

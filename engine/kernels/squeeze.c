@@ -1,5 +1,5 @@
 /* squeeze.c -- permutations in place, of 32-bit (in the double build 64-bit) words: patches of sites become channels;
- * channels are rotated. Owns: the order of channels. Planes that are squeezed together (or rows, where only rows are) keep their place in memory,
+ * channels are rotated, or take any other order. Owns: the order of channels. Planes that are squeezed together (or rows, where only rows are) keep their place in memory,
  * so that each such slab is copied aside and written back; slabs are shared among the threads. Bound by memory. */
 #include "kernels/tables.h"
 
@@ -143,4 +143,27 @@ void ebbk_rotate_words(void *x, int xs, int count, size_t rows, int c)
 {
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < rows; i++) rotate_row((word *)x + i * (size_t)xs, (size_t)(c - count), (size_t)count);
+}
+
+/* ---- any order ------------------------------------------------------------------------------------------------------- */
+size_t ebbk_permute_scratch(int c, int threads)
+{
+  return (size_t)threads * (size_t)c * sizeof(word);
+}
+
+void ebbk_permute(void *x, int xs, const int *order, bool undo, size_t rows, int c, void *scratch)
+{
+#pragma omp parallel for schedule(static)
+  for (size_t i = 0; i < rows; i++) {
+    int thread = 0;
+#ifdef _OPENMP
+    thread = omp_get_thread_num();
+#endif
+    word *row = (word *)x + i * (size_t)xs, *aside = (word *)scratch + (size_t)thread * (size_t)c;
+    memcpy(aside, row, (size_t)c * sizeof *row);
+    for (int j = 0; j < c; j++) {
+      if (undo) row[order[j]] = aside[j];
+      else row[j] = aside[order[j]];
+    }
+  }
 }

@@ -79,6 +79,8 @@ typedef struct ebb_layer_ops {
   void (*precedes)(ebb_layer *l, const ebb_layer *norm);
   /* Fused layers: the i-th of those they stand for, who have the parameters; NULL after the last. */
   const ebb_layer *(*part)(const ebb_layer *l, int i);
+  /* Makes of the first values of its parameters, each drawn by itself, what they must be together; NULL: nothing. */
+  void (*begin)(const ebb_layer *l, ebb_real *weights, ebb_real *state);
   /* A new layer with default options for input x: for activations by name, tests, benchmarks, the catalogue. */
   ebb_layer *(*make)(ebb_builder *b, const char *name, ebb_shape x);
 } ebb_layer_ops;
@@ -98,6 +100,7 @@ typedef enum ebb_fill {
   EBB_FILL_TRUNCATED_NORMAL,  /* N(0, scale^2) cut at two sigma      */
   EBB_FILL_UNIFORM,           /* U(-scale, scale)                    */
   EBB_FILL_ORTHOGONAL,        /* a random orthogonal matrix          */
+  EBB_FILL_PERMUTATION,       /* 0 .. count - 1 in a random order    */
   EBB_FILL_TABLE,             /* values[i mod period]                */
 } ebb_fill;
 
@@ -108,6 +111,7 @@ typedef struct ebb_param {
   int            rank, dims[5]; /* PyTorch's shape, e.g. (O, I, H, W)                                        */
   bool           taps_first;  /* in memory the taps come first, then I, then O: (D, H, W, I, O)              */
   bool           decay;       /* a weight, which weight decay may shrink; not a bias or a norm's parameter    */
+  bool           places;      /* whole numbers 0 .. count - 1: who reads a file sees to it                    */
   ebb_fill       fill;
   double         scale;
   const double  *values;      /* (period) of EBB_FILL_TABLE, in the pool                                     */

@@ -40,6 +40,13 @@ ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels, bool from
 /* invertible_conv.c -- y = W x at every site. */
 ebb_layer *ebb_invertible_conv(ebb_builder *b, const char *name, int channels);
 
+/* invertible_conv.c -- the same with W = P L (U + diag(s)), whose P and signs of s stay as they are. */
+ebb_layer *ebb_plu_conv(ebb_builder *b, const char *name, int channels);
+
+/* permute.c -- y[j] = x[order[j]]: an order (channels) in the builder's pool, or NULL: a random one; flip: the last first. */
+ebb_layer *ebb_permute(ebb_builder *b, const char *name, int channels, const double *order);
+ebb_layer *ebb_flip(ebb_builder *b, const char *name, int channels);
+
 /* rotate.c -- the last `count` of the channels go to the front. */
 ebb_layer *ebb_rotate(ebb_builder *b, const char *name, int channels, int count);
 

@@ -359,6 +359,14 @@ static ebb_status open_dataset(const char *path, hid_t file, const char *group, 
                   p->dims[0], p->count, (unsigned long long)dims[0]);
 }
 
+/* Values that say places are used as such. */
+static bool are_places(const ebb_real *values, const ebb_param *p)
+{
+  for (size_t i = 0; p->places && i < p->count; i++)
+    if (!(values[i] >= 0 && values[i] < (ebb_real)p->count)) return false;
+  return true;
+}
+
 /* Looks at all datasets of a group, or reads them all. */
 static ebb_status visit(const char *path, hid_t file, const ebb_trainer *t, int moment, ebb_real *scratch)
 {
@@ -370,6 +378,7 @@ static ebb_status visit(const char *path, hid_t file, const ebb_trainer *t, int 
     bool read = !scratch || H5Dread(set, REAL_MEMORY, H5S_ALL, H5S_ALL, H5P_DEFAULT, scratch) >= 0;
     H5Dclose(set);
     if (!read) return damaged(path, "a dataset cannot be read");
+    if (scratch && !are_places(scratch, p)) return damaged(path, "an order of channels goes beyond them");
     if (scratch) copy_values(values_of(t, p, moment), scratch, p, FROM_FILE);
   }
   return EBB_OK;
