@@ -30,6 +30,8 @@ const ebb_network ebb_networks[] = {
      realnvp_option_table, sizeof(realnvp_options), NULL, EBB_FLOW_OF_LEVELS, realnvp_build},
     {"glow", "normalizing flow for images: actnorm, invertible 1x1 convolution, coupling, at several scales", "Kingma and Dhariwal 2018",
      glow_option_table, sizeof(glow_options), NULL, EBB_FLOW_OF_LEVELS, glow_build},
+    {"nice", "normalizing flow for images: additive couplings of all pixels, undone exactly", "Dinh et al. 2014", nice_option_table,
+     sizeof(nice_options), NULL, EBB_FLOW_OF_LEVELS, nice_build},
     {"spline-flow", "normalizing flow for tables: couplings by rational-quadratic splines", "Durkan et al. 2019", spline_flow_option_table,
      sizeof(spline_flow_options), NULL, EBB_FLOW, spline_flow_build},
     {"realnvp-tabular", "normalizing flow for tables: affine couplings of halves of the columns", "Dinh et al. 2017",

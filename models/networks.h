@@ -34,6 +34,10 @@ extern const ebb_option glow_option_table[];
 typedef struct glow_options { int levels, steps, width, coupling, scale, permutation, grey_levels; } glow_options;
 ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
+extern const ebb_option nice_option_table[];
+typedef struct nice_options { int couplings, hidden, width, grey_levels; } nice_options;
+ebb_status nice_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
+
 /* EBB_CONFIG if the sizes of images are not multiples of 2^levels. */
 ebb_status models_halves(ebb_shape in, int levels);
 

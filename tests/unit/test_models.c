@@ -70,7 +70,8 @@ END_TEST
 /* What `ebb_inverse` makes of a flow's result are the grey levels that it was given; memory is planned. */
 static const char *const flows[][2] = {{"realnvp", "levels=2 width=8 blocks=1"}, {"glow", "levels=2 steps=2 width=8"}, {"glow", "levels=2 steps=2 width=8 coupling=additive"},
     {"glow", "levels=2 steps=2 width=8 permutation=plu"}, {"glow", "levels=2 steps=2 width=8 permutation=random"},
-    {"glow", "levels=2 steps=2 width=8 coupling=additive permutation=reverse"}};
+    {"glow", "levels=2 steps=2 width=8 coupling=additive permutation=reverse"},
+    {"nice", "hidden=2 width=16"}};
 enum { FLOWS = sizeof flows / sizeof *flows };
 
 START_TEST(samples_of_flows_come_back)
