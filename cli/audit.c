@@ -121,7 +121,7 @@ ebb_status ebb_audit_modes(json_t **answer, const ebb_config *c, const ebb_model
 /* ---- differences ------------------------------------------------------------------------------------------------ */
 typedef struct trial { double h; bool four; } trial;
 static const trial trials[] = {{1e-5, false}, {1e-4, true}, {1e-6, false}, {1e-5, true}, {1e-7, false}, {1e-3, true},
-                               {3e-5, true}, {3e-6, true}};
+                               {3e-5, true}, {3e-6, true}, {1e-2, true}};
 enum { TRIALS = sizeof trials / sizeof *trials };
 
 /* w = w0 + t d, on a tensor's values; then the loss */

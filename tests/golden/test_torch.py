@@ -542,39 +542,39 @@ class Glow(Flow):
             return self.scale(self.padded(x, self.zero, self.edge))
 
     class Net(ZeroConv):
-        """3x3, 1x1 and 3x3; of an affine coupling s is log sigmoid(. + 2)."""
+        """3x3, 1x1 and 3x3; of an affine coupling s is log sigmoid(. + 2), or between -2 and 2 (Ardizzone et al. 2019, Eq. 4)."""
 
-        def __init__(self, inputs, outputs, width, affine):
+        def __init__(self, inputs, outputs, width, scale):
             super().__init__(width, outputs)
-            self.affine = affine
+            self.law = scale
             self.conv1, self.edge1, self.norm1 = conv(inputs, width, 3), conv(1, width, 3), ActNorm(width)
             self.conv2, self.norm2 = conv(width, width, 1), ActNorm(width)
 
         def forward(self, x):
             x = relu(self.norm1(self.padded(x, self.conv1, self.edge1)))
             x = super().forward(relu(self.norm2(self.conv2(x))))
-            if not self.affine:
+            if self.law == "additive":
                 return torch.zeros_like(x), x
             s, t = x.chunk(2, 1)
-            return F.logsigmoid(s + 2), t
+            return F.logsigmoid(s + 2) if self.law == "sigmoid" else 4 / math.pi * torch.atan(s / 2), t
 
-    def __init__(self, channels, levels, steps, width, affine):
+    def __init__(self, channels, levels, steps, width, scale):
         super().__init__()
         self.levels, self.steps = levels, steps
-        self.level0 = self.level(0, 4 * channels, width, affine)
+        self.level0 = self.level(0, 4 * channels, width, scale)
 
-    def level(self, number, channels, width, affine):
+    def level(self, number, channels, width, scale):
         level = nn.Module()
         for i in range(self.steps):
             step = nn.Module()
             step.norm, step.mix = ActNorm(channels), conv(channels, channels, 1)
-            step.net = self.Net(channels // 2, channels if affine else channels // 2, width, affine)
+            step.net = self.Net(channels // 2, channels // 2 if scale == "additive" else channels, width, scale)
             level.add_module("step%d" % i, step)
         if number + 1 == self.levels:
             level.prior = self.ZeroConv(channels, 2 * channels)
         else:
             level.prior = self.ZeroConv(channels // 2, channels)
-            level.add_module("level%d" % (number + 1), self.level(number + 1, 2 * channels, width, affine))
+            level.add_module("level%d" % (number + 1), self.level(number + 1, 2 * channels, width, scale))
         return level
 
     def step(self, step, x):
@@ -634,7 +634,8 @@ CASES = {
     # Gradients of a likelihood are large: they are cut, or the first step would end all.
     "realnvp-reverse": case("realnvp", "reverse", [8], seed=4, momentum=0.9, clip=1),
     "realnvp-store": case("realnvp", "store", [8], seed=2, momentum=0.9, clip=1),
-    "glow-affine": case("glow", "affine", [8], seed=1, momentum=0.9, clip=1),
+    "glow-clamp": case("glow", "clamp", [8], seed=1, momentum=0.9, clip=1),
+    "glow-sigmoid": case("glow", "sigmoid", [8], seed=1, momentum=0.9, clip=1),
     "glow-additive": case("glow", "additive", [8], seed=1, momentum=0.9, clip=1),
 }
 UNITS, DEPTH, LR, BLOCKS, GROUPS, SCALES, RESIDUALS, LEVELS, STEPS = [2, 2, 2], 6, 0.02, [2, 3, 1], 2, 3, 1, 2, 3
@@ -652,7 +653,7 @@ def make(network, variant, widths):
     if network == "realnvp":
         return RealNVP(3, SCALES, widths[0], RESIDUALS)
     if network == "glow":
-        return Glow(3, LEVELS, STEPS, widths[0], variant == "affine")
+        return Glow(3, LEVELS, STEPS, widths[0], variant)
     return Network(Details(variant, "164" in network), network.startswith("revnet"), UNITS, widths)
 
 
@@ -669,8 +670,9 @@ def words(network, variant, widths, train):
     elif network == "realnvp":
         own = ["levels=%d" % SCALES, "width=%d" % widths[0], "blocks=%d" % RESIDUALS, "run.backward=" + variant]
     elif network == "glow":
-        own = ["levels=%d" % LEVELS, "steps=%d" % STEPS, "width=%d" % widths[0], "coupling=" + variant,
-               "run.backward=" + ("reverse" if variant == "affine" else "store")]
+        own = ["levels=%d" % LEVELS, "steps=%d" % STEPS, "width=%d" % widths[0],
+               "coupling=additive" if variant == "additive" else "scale=" + variant,
+               "run.backward=" + ("store" if variant == "additive" else "reverse")]
     elif network == "revunet":
         own = ["channels=" + listed(widths), "groups=%d" % GROUPS]
     else:
