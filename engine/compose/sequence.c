@@ -192,10 +192,10 @@ static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, const 
 }
 
 /* ---- forward, kept -------------------------------------------------------------------------------------------- */
-/* Where layer i writes: the sequence's output if only reversible layers follow, else memory that is kept. */
+/* Where layer i writes: the sequence's output if only reversible layers follow, which give it its shape, else memory that is kept. */
 static ebb_view output_of(const ebb_sequence *s, ebb_run *r, int i, ebb_shape out, ebb_view y)
 {
-  return reversible_from(s, i + 1) && (y.p || i + 1 == s->count) ? y : ebb_kept_view(r, out);
+  return reversible_from(s, i + 1) && (y.p || i + 1 == s->count) ? ebb_view_retyped(y, out) : ebb_kept_view(r, out);
 }
 
 /* A leaf that neither needs its input back nor stands before one who does works in place, and its memory changes use. */

@@ -24,6 +24,8 @@ static const struct count { const char *name, *variant, *classes; size_t weights
 
 static const ebb_shape cifar = {.rank = 2, .n = 1, .d = 1, .h = 32, .w = 32, .c = 3};
 
+static const ebb_shape mnist = {.rank = 2, .n = 1, .d = 1, .h = 28, .w = 28, .c = 1};
+
 static void set_options(void *options, const ebb_network *n, const char *variant, const char *classes, ebb_pool *pool)
 {
   const char *words = ebb_pool_text(pool, "%s%s %s%s", variant ? "variant=" : "", variant ? variant : "",
@@ -106,6 +108,92 @@ START_TEST(samples_of_flows_come_back)
   ebb_workspace_destroy(&w);
   ebb_model_destroy(&m);
   ebb_pool_clear(&pool);
+}
+END_TEST
+
+/* Of MNIST's images, by the paper's architecture: 4 networks of 392, five times 1000, 392, and 784 scales. */
+START_TEST(nice_has_its_papers_count)
+{
+  const ebb_network *n = ebb_network_find("nice");
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  void              *options = ebb_pool_take(&pool, n->options_size);
+  set_options(options, n, NULL, NULL, &pool);
+  ck_assert_msg(ebb_network_model(&m, n, options, mnist, 10) == EBB_OK, "%s", ebb_message());
+  ck_assert_uint_eq(m.weights, 4 * (393 * 1000 + 4 * 1001 * 1000 + 1001 * 392) + 784);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
+/* What is between the doors of the stream. */
+static const ebb_layer *on_the_stream(const ebb_model *m)
+{
+  for (int i = 0;; i++) {
+    const ebb_layer *l = m->root->ops->child(m->root, i);
+    if (!strcmp(l->name, "in")) return m->root->ops->child(m->root, i + 1);
+  }
+}
+
+/* A small one, with weights that are far from those of the identity; images of 9 x `width` pixels. */
+typedef struct pixels { ebb_pool pool; ebb_model m; ebb_plan plan; ebb_workspace w; ebb_shape s; } pixels;
+
+static void pixels_open(pixels *t, const char *words, int width)
+{
+  const ebb_network *n = ebb_network_find("nice");
+  void              *options = ebb_pool_take(&t->pool, n->options_size);
+  t->s = (ebb_shape){.rank = 2, .n = 5, .d = 1, .h = 9, .w = width, .c = 1};
+  ck_assert(ebb_network_options(n, options, words, &t->pool) == EBB_OK);
+  ck_assert_msg(ebb_network_model(&t->m, n, options, t->s, 10) == EBB_OK, "%s", ebb_message());
+  ebb_plan_make(&t->plan, &t->m, t->s, (ebb_plan_options){.inverse = true}, &t->pool);
+  ck_assert_msg(ebb_workspace_create(&t->w, &t->m, &t->plan) == EBB_OK, "%s", ebb_message());
+  ebb_model_initialise(&t->m, t->w.weights, t->w.state, 5);
+  for (size_t i = 0; i < t->m.weights; i++) t->w.weights[i] *= 3;
+  t->w.run.pass = EBB_EVAL;
+}
+
+static void pixels_close(pixels *t)
+{
+  ebb_workspace_destroy(&t->w);
+  ebb_model_destroy(&t->m);
+  ebb_pool_clear(&t->pool);
+}
+
+/* An even number of pixels, and an odd one. */
+START_TEST(nice_is_undone_to_the_bit)
+{
+  pixels t = {.pool = {0}};
+  pixels_open(&t, "width=32", 8 + _i);
+  ebb_shape        flat = {.rank = 2, .n = t.s.n, .d = 1, .h = 1, .w = 1, .c = t.s.h * t.s.w, .stream = true};
+  ebb_fixed       *x = ebb_pool_take(&t.pool, ebb_bytes(flat)), *z = ebb_pool_take(&t.pool, ebb_bytes(flat));
+  ebb_view         v = ebb_view_of(z, flat);
+  const ebb_layer *l = on_the_stream(&t.m);
+  for (size_t i = 0; i < ebb_count(flat); i++) z[i] = x[i] = (ebb_fixed)(1e6 * ebb_rng_normal((ebb_rng){5, EBB_RNG_TEST, 3}, i));
+  ebb_forward_layer(l, &t.w.run, v, v);
+  for (size_t i = 0; i < ebb_count(flat); i++) ck_assert_msg(z[i] != x[i], "value %zu stays as it is", i % (size_t)flat.c);
+  ebb_inverse_layer(l, &t.w.run, v);
+  ck_assert(memcmp(z, x, ebb_bytes(flat)) == 0);
+  pixels_close(&t);
+}
+END_TEST
+
+/* Dithered, a pixel x lies within x / 256 - 1/2 and 1/256 more; one coupling moves the odd ones from there. */
+START_TEST(nice_parts_even_pixels_from_odd_ones)
+{
+  pixels t = {.pool = {0}};
+  pixels_open(&t, "couplings=1 width=32", 8 + _i);
+  ebb_real *x = ebb_pool_take(&t.pool, ebb_bytes(t.s));
+  ebb_view  z;
+  size_t    sites = (size_t)(t.s.h * t.s.w);
+  for (size_t i = 0; i < ebb_count(t.s); i++) x[i] = (ebb_real)ebb_rng_below((ebb_rng){5, EBB_RNG_TEST, 2}, i, 256);
+  ebb_forward(&t.w.run, &t.m, ebb_view_of(x, t.s), &z);
+  for (size_t i = 0; i < ebb_count(t.s); i++) {
+    double off = 256 * ((double)ebb_reals(z)[i] + 0.5) - (double)x[i];
+    if (i % sites % 2 == 0) ck_assert_msg(off > -0.001 && off < 1.001, "even pixel %zu is off by %g", i % sites, off);
+    else ck_assert_msg(off < 0 || off > 1, "odd pixel %zu is off by %g", i % sites, off);
+  }
+  ebb_release(&t.w.run);
+  pixels_close(&t);
 }
 END_TEST
 
@@ -310,6 +398,9 @@ int main(void)
   Suite *suite = suite_create("models");
   TCase *all = tcase_create("networks");
   tcase_add_loop_test(all, samples_of_flows_come_back, 0, FLOWS);
+  tcase_add_test(all, nice_has_its_papers_count);
+  tcase_add_loop_test(all, nice_is_undone_to_the_bit, 0, 2);
+  tcase_add_loop_test(all, nice_parts_even_pixels_from_odd_ones, 0, 2);
   tcase_add_loop_test(all, glow_has_its_authors_counts, 0, (int)(sizeof glows / sizeof *glows));
   tcase_add_loop_test(all, iunets_have_their_authors_counts, 0, IUNETS);
   tcase_add_loop_test(all, parameter_counts_are_the_published_ones, 0, (int)(sizeof counts / sizeof *counts));

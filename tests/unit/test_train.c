@@ -1474,6 +1474,39 @@ START_TEST(another_architecture_is_refused)
 }
 END_TEST
 
+/* A fixed order of channels belongs to the model: a run with another seed has it from the file; what is no order is refused. */
+START_TEST(an_order_of_channels_is_kept)
+{
+  static const ebb_real odd[] = {8, -1, NAN};
+  ebb_train_options     o = standard();
+  folder                f = folder_make();
+  ebb_model             m;
+  ebb_builder           b;
+  ebb_trainer           t[2];
+  ebb_model_begin(&m, &b, "ordered", image);
+  ebb_sequence *s = ebb_sequence_open(&b, "net", 4);
+  ebb_sequence_add(s, conv(&b, "conv", 3, 8, 1));
+  ebb_sequence_add(s, ebb_permute(&b, "permute", 8, NULL));
+  ebb_sequence_add(s, ebb_global_mean(&b, "mean"));
+  ebb_sequence_add(s, ebb_linear(&b, "linear", 8, CLASSES));
+  end(&m, &b, s);
+  for (int i = 0; i < 2; i++, o.seed++) trainer_of(&t[i], &m, &o, EBB_REVERSE);
+  ebb_real *order = t->work.state, *other = t[1].work.state;
+  ck_assert(memcmp(other, order, 8 * sizeof *order) != 0);
+  succeeds(ebb_checkpoint_save(in(&f, "a.h5").text, t, ""));
+  succeeds(ebb_checkpoint_load(in(&f, "a.h5").text, &t[1], true));
+  ck_assert(memcmp(other, order, 8 * sizeof *order) == 0);
+  for (int i = 0; i < 3; i++) {
+    order[5] = odd[i];
+    succeeds(ebb_checkpoint_save(in(&f, "a.h5").text, t, ""));
+    fails(ebb_checkpoint_load(in(&f, "a.h5").text, &t[1], true), EBB_DATA, "an order of channels");
+  }
+  for (int i = 0; i < 2; i++) ebb_trainer_destroy(&t[i]);
+  ebb_model_destroy(&m);
+  folder_remove(&f);
+}
+END_TEST
+
 START_TEST(what_is_no_checkpoint_is_refused)
 {
   saved       c;
@@ -1907,6 +1940,7 @@ static TCase *checkpoints_case(void)
   tcase_add_test(c, a_flipped_byte_anywhere_is_found);
   tcase_add_test(c, a_truncated_file_is_found);
   tcase_add_test(c, another_architecture_is_refused);
+  tcase_add_test(c, an_order_of_channels_is_kept);
   tcase_add_test(c, what_is_no_checkpoint_is_refused);
   tcase_add_test(c, a_checkpoint_that_cannot_be_written_leaves_the_old_one);
   tcase_add_test(c, the_file_holds_pytorchs_names_and_shapes);
