@@ -27,7 +27,7 @@ ebb_status revunet_build(ebb_builder *b, const void *options, ebb_shape in, int 
 bool models_padding(ebb_shape in, int factor, int before[3], int after[3]);
 
 extern const ebb_option realnvp_option_table[];
-typedef struct realnvp_options { int levels, width, blocks, grey_levels; } realnvp_options;
+typedef struct realnvp_options { int levels, width, blocks, norm, grey_levels; } realnvp_options;
 ebb_status realnvp_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
 extern const ebb_option glow_option_table[];

@@ -3,7 +3,8 @@
  * halves of the channels; then the squeeze is undone and done again with the diagonals of patches together, half of the channels
  * stay as they are, and the other half is the next scale. The last scale has four couplings by colours. What comes out has the
  * image's shape.
- * Before each coupling an actnorm stands where the paper's has a batch norm behind it: it does not depend on other samples.
+ * Before each coupling an actnorm stands where the paper's has a batch norm behind it: it does not depend on other samples. The batch
+ * norm is there for the asking.
  * Source: Dinh et al. 2017, sections 3.4 to 3.6 and 4.1. */
 #include <stddef.h>
 
@@ -12,11 +13,14 @@
 #include "models/networks.h"
 #include "reversible/reversible.h"
 
+enum { ACTNORM, BATCH };
+
 #define AT(field) offsetof(realnvp_options, field)
 const ebb_option realnvp_option_table[] = {
     {"levels", EBB_OPTION_INT, AT(levels), "2", "scales", "number of scales", NULL, 1, 8},
     {"width", EBB_OPTION_INT, AT(width), "32", "channels", "width of couplings' networks at the first scale, twice that at each next", NULL, 1, 4096},
     {"blocks", EBB_OPTION_INT, AT(blocks), "2", "blocks", "residual blocks in each coupling's network", NULL, 0, 1000},
+    {"norm", EBB_OPTION_CHOICE, AT(norm), "actnorm", "", "before each coupling an actnorm, or behind it a batch norm", "actnorm|batch", 0, 0},
     {"grey_levels", EBB_OPTION_INT, AT(grey_levels), "256", "", "values are whole numbers 0 to this - 1", NULL, 2, 65536},
     {0},
 };
@@ -64,8 +68,9 @@ static void add_coupling(ebb_chain *c, ebb_builder *b, const realnvp_options *o,
   bool        board = parts.colour != EBBK_ALL;
   int         out = board ? parts.channels : parts.channels / 2;
   const char *outer = ebb_scope_enter(b, "step%d", number);
-  ebb_chain_add(c, ebb_actnorm(b, "norm", parts.channels, true));
+  if (o->norm == ACTNORM) ebb_chain_add(c, ebb_actnorm(b, "norm", parts.channels, true));
   ebb_chain_add(c, ebb_flow_coupling(b, "coupling", parts, ebb_affine(), network(b, o, out, out, width)));
+  if (o->norm == BATCH) ebb_chain_add(c, ebb_flow_norm(b, "norm", parts.channels));
   b->scope = outer;
 }
 

@@ -37,6 +37,9 @@ ebb_layer *ebb_dither(ebb_builder *b, const char *name, int levels, bool logit);
 /* actnorm.c -- y = (x + b) e^(3 s) for each channel; b and s begin as the first batch says, or at 0. */
 ebb_layer *ebb_actnorm(ebb_builder *b, const char *name, int channels, bool from_data);
 
+/* flow_norm.c -- y = (x - mean) / sqrt(var + eps) for each channel, of the batch in training, of running statistics else. */
+ebb_layer *ebb_flow_norm(ebb_builder *b, const char *name, int channels);
+
 /* scale.c -- y = x e^s for each channel; s begins at 0. */
 ebb_layer *ebb_scale(ebb_builder *b, const char *name, int channels);
 

@@ -347,7 +347,9 @@ START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
   ebb_inverse_layer(t.layer, r, y);
   same(&t, z.p, x.p, count, returned(&t), "what the inverse makes of forward's result");
   ebb_inverse_layer(t.layer, r, y);
+  r->pass = EBB_REPLAY; /* a norm measures nothing anew */
   ebb_forward_layer(t.layer, r, z, y);
+  r->pass = EBB_TRAIN;
   same(&t, z.p, x.p, count, STRETCHED, "what forward makes of the inverse's result");
 
   memcpy(z.p, x.p, bytes);

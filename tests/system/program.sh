@@ -87,7 +87,7 @@ cp -r reverse forced && touch forced/nonfinite.json
 check 'train --force' "$EBB" train "${options[@]}" out=forced --force data.val=good.h5:/train train.steps=1
 check 'leaves nothing of the run before' test ! -e forced/nonfinite.json
 flow=(data.train=good.h5 train.batch=16 train.steps=4 train.optimizer=adam train.lr=0.001 train.log_every=2 model.width=4)
-for name in 'nice model.hidden=2' 'realnvp model.blocks=1' 'glow model.steps=2 model.permutation=plu' 'glow model.steps=2 model.permutation=random' \
+for name in 'nice model.hidden=2' 'realnvp model.blocks=1' 'realnvp model.blocks=1 model.norm=batch' 'glow model.steps=2 model.permutation=plu' 'glow model.steps=2 model.permutation=random' \
             'glow model.steps=2' 'glow model.steps=2 model.coupling=additive'; do
   read -ra words <<< "$name"
   check "train $name" says 'bits/dim' "$EBB" train "${words[@]}" "${flow[@]}" out=flow --force

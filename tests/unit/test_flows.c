@@ -322,6 +322,44 @@ START_TEST(actnorm_begins_by_the_first_batch)
 }
 END_TEST
 
+static void expect_same(const ebb_real *a, const ebb_real *b, size_t count, const char *what)
+{
+  for (size_t i = 0; i < count; i++) ck_assert_msg(fabs(a[i] - b[i]) < 1e-12, "%s: %.15g, expected %.15g", what, a[i], b[i]);
+}
+
+/* In training the batch comes out with mean 0 and mean square var / (var + eps), and log|det| by its variance; its inverse undoes that,
+ * and once a step a tenth of the statistics goes into the running ones, by which an evaluation goes. */
+START_TEST(flow_norm_goes_by_the_batch_or_by_what_ran)
+{
+  bench       t = {.s = {.rank = 2, .n = 4, .d = 1, .h = 2, .w = 2, .c = 6}};
+  ebb_builder b;
+  ebb_run    *r = &t.work.run;
+  ebb_view    y;
+  double      logdet = 0;
+  ebb_model_begin(&t.model, &b, "flow_norm", t.s);
+  bench_run(&t, &b, ebb_flow_norm(&b, "layer", t.s.c));
+  for (size_t i = 0; i < ebb_count(t.s); i++) t.x[i] = 3 + t.x[i] * (double)(1 + i % 6);
+  r->pass = EBB_TRAIN;
+  ebb_forward(r, &t.model, ebb_view_of(t.x, t.s), &y);
+  for (size_t c = 0; c < 6; c++) {
+    double mean = 0, var = 0, ymean = 0, square = 0;
+    for (size_t i = 0; i < 16; i++) mean += t.x[6 * i + c] / 16, ymean += ebb_reals(y)[6 * i + c] / 16;
+    for (size_t i = 0; i < 16; i++) var += pow(t.x[6 * i + c] - mean, 2) / 16, square += pow(ebb_reals(y)[6 * i + c], 2) / 16;
+    ck_assert_double_eq_tol(ymean, 0, 1e-12);
+    ck_assert_double_eq_tol(square, var / (var + 1e-5), 1e-12);
+    ck_assert_double_eq_tol(t.work.state[c], 0.1 * mean, 1e-12);
+    ck_assert_double_eq_tol(t.work.state[6 + c], 0.9 + 0.1 * var * 16 / 15, 1e-12);
+    logdet -= 4 * 0.5 * log(var + 1e-5);
+  }
+  for (int n = 0; n < t.s.n; n++) ck_assert_double_eq_tol(r->logdet[n], logdet, 1e-12);
+  ebb_inverse_layer(t.model.root->ops->child(t.model.root, 0), r, y);
+  expect_same(ebb_reals(y), t.x, ebb_count(t.s), "x again");
+  ebb_release(r);
+  expect_logdet(&t);
+  bench_close(&t);
+}
+END_TEST
+
 /* ---- W = P L (U + diag(s)) ---------------------------------------------------------------------------------------------- */
 /* A PLU form whose weights have moved by `spread` from what they began with, and, of the same W, the plain form. */
 static void both_forms(bench t[2], double spread)
@@ -344,11 +382,6 @@ static void both_forms(bench t[2], double spread)
       *to = v[i][j];
       for (int m = 0; m < i; m++) *to += w[i * C + m] * v[m][j];
     }
-}
-
-static void expect_same(const ebb_real *a, const ebb_real *b, size_t count, const char *what)
-{
-  for (size_t i = 0; i < count; i++) ck_assert_msg(fabs(a[i] - b[i]) < 1e-12, "%s: %.15g, plain %.15g", what, a[i], b[i]);
 }
 
 START_TEST(plu_is_the_plain_form_of_the_same_matrix)
@@ -452,6 +485,7 @@ int main(void)
   tcase_add_test(all, splines_join_the_identity);
   tcase_add_test(all, actnorm_begins_by_the_first_batch);
   tcase_add_test(all, singular_matrices_are_told);
+  tcase_add_test(all, flow_norm_goes_by_the_batch_or_by_what_ran);
   tcase_add_loop_test(all, diagonals_near_zero_are_told, 0, 3);
   tcase_add_test(all, plu_is_the_plain_form_of_the_same_matrix);
   tcase_add_test(all, plu_begins_as_the_plain_form);

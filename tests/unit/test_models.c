@@ -70,7 +70,7 @@ START_TEST(glow_has_its_authors_counts)
 END_TEST
 
 /* What `ebb_inverse` makes of a flow's result are the grey levels that it was given; memory is planned. */
-static const char *const flows[][2] = {{"realnvp", "levels=2 width=8 blocks=1"}, {"glow", "levels=2 steps=2 width=8"}, {"glow", "levels=2 steps=2 width=8 coupling=additive"},
+static const char *const flows[][2] = {{"realnvp", "levels=2 width=8 blocks=1"}, {"realnvp", "levels=2 width=8 blocks=1 norm=batch"}, {"glow", "levels=2 steps=2 width=8"}, {"glow", "levels=2 steps=2 width=8 coupling=additive"},
     {"glow", "levels=2 steps=2 width=8 permutation=plu"}, {"glow", "levels=2 steps=2 width=8 permutation=random"},
     {"glow", "levels=2 steps=2 width=8 coupling=additive permutation=reverse"},
     {"nice", "hidden=2 width=16"}};
