@@ -356,6 +356,10 @@ START_TEST(flow_norm_goes_by_the_batch_or_by_what_ran)
   expect_same(ebb_reals(y), t.x, ebb_count(t.s), "x again");
   ebb_release(r);
   expect_logdet(&t);
+  ebb_forward(r, &t.model, ebb_view_of(t.x, t.s), &y);
+  ebb_inverse_layer(t.model.root->ops->child(t.model.root, 0), r, y);
+  expect_same(ebb_reals(y), t.x, ebb_count(t.s), "x again, in an evaluation");
+  ebb_release(r);
   bench_close(&t);
 }
 END_TEST
