@@ -60,13 +60,18 @@ static void bench_close(bench *t)
   ebb_pool_clear(&t->pool);
 }
 
-static void forward(bench *t, ebb_real *y)
+static void pass(bench *t, ebb_pass which, ebb_real *y)
 {
   ebb_view out;
-  t->work.run.pass = EBB_EVAL;
+  t->work.run.pass = which;
   ebb_forward(&t->work.run, &t->model, ebb_view_of(t->x, t->s), &out);
   memcpy(y, out.p, ebb_bytes(t->s));
   ebb_release(&t->work.run);
+}
+
+static void forward(bench *t, ebb_real *y)
+{
+  pass(t, EBB_EVAL, y);
 }
 
 /* log|det| by elimination with pivots. */
@@ -162,17 +167,19 @@ static ebb_layer *network(ebb_builder *b, const char *name, int in, int out)
   return ebb_sequence_close(s);
 }
 
-/* Two levels: chessboard coupling, squeeze, [actnorm, invertible convolution, coupling], and the half that goes on likewise, and
- * then through a coupling with nothing. */
+/* Two levels: chessboard coupling, batch norm, squeeze, [actnorm, invertible convolution, coupling], and the half that goes on likewise,
+ * with a batch norm, and then through a coupling with nothing. */
 static ebb_layer *two_levels(ebb_builder *b)
 {
-  ebb_chain *inner = ebb_chain_open(b, "inner", 5), *outer = ebb_chain_open(b, "outer", 8);
+  ebb_chain *inner = ebb_chain_open(b, "inner", 6), *outer = ebb_chain_open(b, "outer", 8);
   ebb_parts  board = {.channels = 1, .colour = EBBK_BLACK}, half = {.channels = 4, .first = 2, .second = true}, part = {.channels = 2, .first = 1}, all = {.channels = 2, .second = true};
   ebb_chain_add(inner, ebb_actnorm(b, "norm2", 2, true));
   ebb_chain_add(inner, ebb_invertible_conv(b, "mix2", 2));
   ebb_chain_add(inner, ebb_flow_coupling(b, "coupling2", part, ebb_affine(), network(b, "net2", 1, 2)));
+  ebb_chain_add(inner, ebb_flow_norm(b, "batch2", 2));
   ebb_chain_add(inner, ebb_flow_coupling(b, "top", all, ebb_affine(), network(b, "net3", 2, 4)));
   ebb_chain_add(outer, ebb_flow_coupling(b, "board", board, ebb_affine(), network(b, "net0", 1, 2)));
+  ebb_chain_add(outer, ebb_flow_norm(b, "batch0", 1));
   ebb_chain_add(outer, ebb_squeeze(b, "squeeze", (int[]){1, 2, 2}, false));
   ebb_chain_add(outer, ebb_actnorm(b, "norm1", 4, true));
   ebb_chain_add(outer, ebb_invertible_conv(b, "mix1", 4));
@@ -231,7 +238,7 @@ static double likelihood(bench *t)
 {
   double   sum = 0;
   ebb_real y[4 * MOST];
-  forward(t, y);
+  pass(t, EBB_TRAIN, y);
   for (size_t i = 0; i < ebb_count(t->s); i++) sum += 0.5 * y[i] * y[i];
   for (int n = 0; n < t->s.n; n++) sum -= t->work.run.logdet[n];
   return sum;
