@@ -66,7 +66,8 @@ static void add_tap(ebb_real *dw, const ebb_real *dy, int dys, const ebbk_border
   dy += first;
   for (int n = 0; n < g->n; n++) {
     do {
-      for (int j = 0; outside(g, site, tap) && j < count; j++) sum[j] += (double)dy[j];
+      if (outside(g, site, tap))
+        for (int j = 0; j < count; j++) sum[j] += (double)dy[j];
       dy += dys;
     } while (next_site(g, site));
   }

@@ -7,6 +7,7 @@
 #include "layers/conv.h"
 #include "layers/layers.h"
 #include "layers/norm.h"
+#include "layers/running.h"
 
 typedef struct norm {
   ebb_layer        base;
@@ -78,18 +79,6 @@ static void share_in_groups(statistics s, groups k, double eps)
   }
 }
 
-/* running = (1 - m) running + m now, with the unbiased variance, as PyTorch. */
-static void move_running(const norm *l, ebb_run *r, const ebb_real *mean, const ebb_real *var, size_t sites)
-{
-  ebb_real *running_mean = ebb_states(r, l->running_mean), *running_var = ebb_states(r, l->running_var);
-  double    m = l->o.momentum, unbiased = sites > 1 ? (double)sites / (double)(sites - 1) : 1;
-  for (int i = 0; i < l->o.channels; i++) {
-    if (!isfinite(mean[i]) || !isfinite(var[i])) continue; /* such a step is left out */
-    running_mean[i] = (ebb_real)((1 - m) * running_mean[i] + m * mean[i]);
-    running_var[i] = (ebb_real)((1 - m) * running_var[i] + m * unbiased * var[i]);
-  }
-}
-
 /* Batch norm goes by its running statistics when nobody trains. */
 static bool measures_now(const norm *l, const ebb_run *r)
 {
@@ -110,7 +99,8 @@ static void measure(const norm *l, ebb_run *r, ebb_view x, groups k, statistics 
 {
   if (r->measured != &l->base) ebbk->moments(s.mean, s.rstd, ebb_input(x), k.instances, k.sites, k.c);
   r->measured = NULL;
-  if (l->groups == 0) move_running(l, r, s.mean, s.rstd, k.sites);
+  if (l->groups == 0) ebb_running_move(ebb_states(r, l->running_mean), ebb_states(r, l->running_var), s.mean, s.rstd, l->o.channels, k.sites,
+                                    l->o.momentum);
   share_in_groups(s, k, l->o.eps);
 }
 

@@ -1,12 +1,13 @@
 /* flow_norm.c -- y = (x - mean) / sqrt(var + eps) for each channel, mean and variance over samples and sites: the batch norm of
  * normalizing flows.
- * Owns: running statistics, and the rule that those move once a step. Training goes by the batch's statistics, which are saved, so that
+ * Owns: running statistics. Training goes by the batch's statistics, which are saved, so that
  * the way back of the same pass finds them; evaluation and sampling go by the running ones. log|det| of a sample is
  * -sites/2 sum log(var + eps), whose gradient, like y's, passes through the batch's statistics.
  * Source: Dinh et al. 2017 (RealNVP), section 3.7, without its average over batches in training. */
 #include <math.h>
 
 #include "kernels/kernels.h"
+#include "layers/running.h"
 #include "reversible/reversible.h"
 
 static const double eps = 1e-5, momentum = 0.1;
@@ -61,18 +62,12 @@ static statistics statistics_of(const flow_norm *l, const ebb_run *r, void *scra
   return s;
 }
 
-/* running = (1 - m) running + m now, with the unbiased variance, as norm.c's. */
 static void measure(const flow_norm *l, ebb_run *r, ebb_view x)
 {
   statistics s = statistics_of(l, r, NULL);
-  ebb_real  *mean = ebb_states(r, l->running_mean), *var = ebb_states(r, l->running_var);
-  double     sites = (double)ebb_sites(x.s), unbiased = sites > 1 ? sites / (sites - 1) : 1;
   ebbk->moments(s.mean, s.rstd, ebbk_read(ebb_reals(x), x.stride), 1, ebb_sites(x.s), x.s.c);
-  for (int j = 0; j < x.s.c; j++) {
-    mean[j] = (ebb_real)((1 - momentum) * (double)mean[j] + momentum * (double)s.mean[j]);
-    var[j] = (ebb_real)((1 - momentum) * (double)var[j] + momentum * unbiased * (double)s.rstd[j]);
-    s.rstd[j] = rstd_of((double)s.rstd[j]);
-  }
+  ebb_running_move(ebb_states(r, l->running_mean), ebb_states(r, l->running_var), s.mean, s.rstd, x.s.c, ebb_sites(x.s), momentum);
+  for (int j = 0; j < x.s.c; j++) s.rstd[j] = rstd_of((double)s.rstd[j]);
 }
 
 /* ---- the layer ------------------------------------------------------------------------------------------------------------ */
