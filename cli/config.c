@@ -34,16 +34,6 @@ static ebb_status from(const ebb_config *c, ebb_status status)
   return status == EBB_OK || !c->origin ? status : ebb_fail(status, "%s: %s", c->origin, ebb_message());
 }
 
-/* How flows are trained unless somebody says otherwise: by the standard step of other networks they diverge. */
-static ebb_status set_training(ebb_config *c, const ebb_network *n)
-{
-  ebb_options_default(&c->train, ebb_train_option_table);
-  if (n->flow == EBB_NO_FLOW) return EBB_OK;
-  EBB_TRY(ebb_option_set(&c->train, ebb_train_option_table, "train", "optimizer", "adam", &c->pool));
-  EBB_TRY(ebb_option_set(&c->train, ebb_train_option_table, "train", "skip", "10", &c->pool));
-  return ebb_option_set(&c->train, ebb_train_option_table, "train", "lr", "0.001", &c->pool);
-}
-
 static ebb_status set_name(ebb_config *c, const char *name)
 {
   const ebb_network *n = ebb_network_find(name);
@@ -51,7 +41,8 @@ static ebb_status set_name(ebb_config *c, const char *name)
   if (n == c->network) return EBB_OK;
   c->network = n;
   c->data.density = n->flow != EBB_NO_FLOW;
-  EBB_TRY(set_training(c, n));
+  ebb_options_default(&c->train, ebb_train_option_table);
+  EBB_TRY(ebb_options_set(&c->train, ebb_train_option_table, "train", ebb_network_training(n), &c->pool));
   c->model = ebb_pool_take(&c->pool, n->options_size ? n->options_size : 1);
   return ebb_network_options(n, c->model, "", &c->pool);
 }
@@ -131,24 +122,24 @@ static ebb_status take_all(const char *section, const char *key, const char *val
 static void set_defaults(ebb_config *c)
 {
   *c = (ebb_config){.out = "out"};
-  ebb_options_default(&c->data, ebb_data_option_table);
-  ebb_options_default(&c->train, ebb_train_option_table);
-  ebb_options_default(&c->run, ebb_run_option_table);
-  ebb_options_default(&c->predict, ebb_predict_option_table);
-  ebb_options_default(&c->sample, ebb_sample_option_table);
+  for (int i = EBB_DATA_SECTION; i < EBB_SECTIONS; i++) ebb_options_default(ebb_config_section(c, i).fields, ebb_config_section(c, i).table);
+}
+
+/* All sections of a file; that of the model with the options of `model`. */
+enum { FILE_SECTIONS = EBB_SECTIONS + 1 };
+static void list_sections(ebb_yaml_section all[FILE_SECTIONS], ebb_config *c, const ebb_option *model)
+{
+  all[0] = (ebb_yaml_section){"", no_options, "out"};
+  all[1] = (ebb_yaml_section){"model", model, "name"};
+  for (int i = EBB_DATA_SECTION; i < EBB_SECTIONS; i++) all[i + 1] = (ebb_yaml_section){section_names[i], ebb_config_section(c, i).table, NULL};
 }
 
 /* Perhaps it is there, but misspelt: then that is the message. */
 static ebb_status no_name(ebb_config *c, const char *text)
 {
-  const ebb_yaml_section all[] = {{"", no_options, "out"},
-                                  {"model", no_options, "name"},
-                                  {"data", ebb_data_option_table, NULL},
-                                  {"train", ebb_train_option_table, NULL},
-                                  {"run", ebb_run_option_table, NULL},
-                                  {"predict", ebb_predict_option_table, NULL},
-                                  {"sample", ebb_sample_option_table, NULL}};
-  EBB_TRY(ebb_yaml_read(text, c->origin, all, sizeof all / sizeof *all, false, take_name, c));
+  ebb_yaml_section all[FILE_SECTIONS];
+  list_sections(all, c, no_options);
+  EBB_TRY(ebb_yaml_read(text, c->origin, all, FILE_SECTIONS, false, take_name, c));
   return ebb_fail(EBB_CONFIG, "%s: expected a section model with a name, found none\nhint: `ebb models` lists the names", c->origin);
 }
 
@@ -160,14 +151,9 @@ static ebb_status parse(ebb_config *c, const char *text, char *const *overrides,
   EBB_TRY(ebb_yaml_read(text, c->origin, &name, 1, true, take_name, c));
   EBB_TRY(overrides_apply(c, overrides, count, true));
   if (!c->network) return no_name(c, text);
-  const ebb_yaml_section all[] = {{"", no_options, "out"},
-                                  {"model", c->network->options, "name"},
-                                  {"data", ebb_data_option_table, NULL},
-                                  {"train", ebb_train_option_table, NULL},
-                                  {"run", ebb_run_option_table, NULL},
-                                  {"predict", ebb_predict_option_table, NULL},
-                                  {"sample", ebb_sample_option_table, NULL}};
-  EBB_TRY(ebb_yaml_read(text, c->origin, all, sizeof all / sizeof *all, false, take_all, c));
+  ebb_yaml_section all[FILE_SECTIONS];
+  list_sections(all, c, c->network->options);
+  EBB_TRY(ebb_yaml_read(text, c->origin, all, FILE_SECTIONS, false, take_all, c));
   return overrides_apply(c, overrides, count, false);
 }
 

@@ -89,15 +89,14 @@ ebb_status models_columns(ebb_shape in)
 
 ebb_status ebb_network_options(const ebb_network *n, void *options, const char *words, ebb_pool *pool)
 {
-  char *rest = ebb_pool_text(pool, "%s %s", n->preset ? n->preset : "", words), *next = NULL;
   ebb_options_default(options, n->options);
-  for (char *word = strtok_r(rest, " ", &next); word; word = strtok_r(NULL, " ", &next)) {
-    char *value = strchr(word, '=');
-    EBB_ASSERT(value, "network %s: expected key=value, found '%s'", n->name, word);
-    *value = '\0';
-    EBB_TRY(ebb_option_set(options, n->options, "model", word, value + 1, pool));
-  }
-  return EBB_OK;
+  EBB_TRY(ebb_options_set(options, n->options, "model", n->preset ? n->preset : "", pool));
+  return ebb_options_set(options, n->options, "model", words, pool);
+}
+
+const char *ebb_network_training(const ebb_network *n)
+{
+  return n->flow == EBB_NO_FLOW ? "" : "optimizer=adam lr=0.001 skip=10";
 }
 
 ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes)

@@ -31,5 +31,8 @@ const ebb_network *ebb_network_find(const char *name); /* NULL with a message (n
  * in the pool. EBB_CONFIG for a word that the table does not know. */
 ebb_status ebb_network_options(const ebb_network *network, void *options, const char *words, ebb_pool *pool);
 
+/* What section train says of it unless somebody says otherwise, "lr=0.001 ...", or "": flows diverge by the standard step. */
+const char *ebb_network_training(const ebb_network *network);
+
 /* A model of the catalogue: options is a struct of network->options_size bytes, set by its table. */
 ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes);

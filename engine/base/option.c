@@ -330,6 +330,18 @@ static const char *print_list(ebb_pool *pool, const ebb_ints *ints, const ebb_nu
   return text;
 }
 
+ebb_status ebb_options_set(void *fields, const ebb_option *table, const char *section, const char *words, ebb_pool *pool)
+{
+  char *rest = ebb_pool_text(pool, "%s", words), *next = NULL;
+  for (char *word = strtok_r(rest, " ", &next); word; word = strtok_r(NULL, " ", &next)) {
+    char *value = strchr(word, '=');
+    EBB_ASSERT(value, "%s: expected key=value, found '%s'", section, word);
+    *value = '\0';
+    EBB_TRY(ebb_option_set(fields, table, section, word, value + 1, pool));
+  }
+  return EBB_OK;
+}
+
 const char *ebb_option_get(const void *fields, const ebb_option *o, ebb_pool *pool)
 {
   const void *field = (const char *)fields + o->offset;

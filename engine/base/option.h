@@ -37,5 +37,8 @@ void ebb_options_default(void *fields, const ebb_option *table);
 ebb_status ebb_option_set(void *fields, const ebb_option *table, const char *section, const char *key,
                           const char *value, ebb_pool *pool);
 
+/* Sets those that `words` names, "lr=0.1 batch=3", a text of the program's own: each word has a '='. */
+ebb_status ebb_options_set(void *fields, const ebb_option *table, const char *section, const char *words, ebb_pool *pool);
+
 /* The field's value as a user would write it, in the pool. */
 const char *ebb_option_get(const void *fields, const ebb_option *option, ebb_pool *pool);
