@@ -124,6 +124,10 @@ static const trial trials[] = {{1e-5, false}, {1e-4, true}, {1e-6, false}, {1e-5
                                {3e-5, true}, {3e-6, true}, {1e-2, true}};
 enum { TRIALS = sizeof trials / sizeof *trials };
 
+/* Below this share of the largest gradient of all, differences of the loss have no digits left to tell its relative error by: as where a
+ * norm takes a bias away that stands in front of it. */
+static const double smallest = 1e-5;
+
 /* w = w0 + t d, on a tensor's values; then the loss */
 static double loss_at(audit *a, const ebb_param *p, const ebb_real *w0, const ebb_real *d, double t)
 {
@@ -203,7 +207,7 @@ static json_t *audit_param(double *error, audit *a, const ebb_param *p, const eb
   ebb_real *w0 = ebb_pool_take(&pool, bytes);
   memcpy(w0, a->work.weights + p->offset, bytes);
   const ebb_real *g = gradients + p->offset;
-  probe  k = {p, w0, g, ebb_pool_take(&pool, bytes), fmax(1e-3 * largest(g, p->count), 1e-6 * overall),
+  probe  k = {p, w0, g, ebb_pool_take(&pool, bytes), fmax(1e-3 * largest(g, p->count), smallest * overall),
               {a->config->train.seed, EBB_RNG_TEST, (uint32_t)(1000 + p->index)}};
   double worst = 0;
   for (size_t i = 0; i < tried; i++) {

@@ -92,16 +92,44 @@ ebb_status ebb_build_load(ebb_config *c, ebb_words words)
   return status;
 }
 
-int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
-                          int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words))
+typedef int (*verb_work)(const ebb_flags *flags, ebb_config *c, ebb_words words);
+
+/* Between loading and the end. */
+static int work_with(ebb_status loaded, const ebb_flags *flags, ebb_config *c, ebb_words words, verb_work work)
+{
+  if (loaded != EBB_OK) return ebb_verb_failed(loaded);
+  ebb_threads_set(c->train.threads);
+  int code = work(flags, c, words);
+  ebb_config_clear(c);
+  return code;
+}
+
+int ebb_build_with_config(const ebb_flags *flags, ebb_words words, verb_work work)
 {
   ebb_config c;
-  ebb_status status = ebb_build_load(&c, words);
-  if (status != EBB_OK) return ebb_verb_failed(status);
-  ebb_threads_set(c.train.threads);
-  int code = work(flags, &c, words);
-  ebb_config_clear(&c);
-  return code;
+  return work_with(ebb_build_load(&c, words), flags, &c, words, work);
+}
+
+int ebb_build_with_checkpoint(const ebb_flags *flags, ebb_words words, verb_work work)
+{
+  ebb_config c;
+  return work_with(ebb_build_from_checkpoint(&c, words.at[0], words.at + 1, words.count - 1), flags, &c, words, work);
+}
+
+ebb_status ebb_build_open_set(ebb_data **data, const ebb_config *c, ebb_split split)
+{
+  ebb_data_options o = c->data;
+  const char      *name = split == EBB_VAL_SET ? "val" : "train";
+  if (split == EBB_VAL_SET && *o.val && o.mean.count && o.std.count) o.train = "";
+  if (!*o.train && !*o.val)
+    return ebb_fail(EBB_CONFIG, "%s: expected data, found none in the checkpoint\nhint: data.%s=FILE.h5", c->origin, name);
+  EBB_TRY(ebb_data_open(data, &o));
+  if ((*data)->samples[split] > 0) return EBB_OK;
+  ebb_status status = ebb_fail(EBB_CONFIG, "%s: expected a %s set, found none\nhint: data.%s=FILE.h5", c->origin,
+                               split == EBB_VAL_SET ? "validation" : "training", name);
+  ebb_data_close(*data);
+  *data = NULL;
+  return status;
 }
 
 ebb_status ebb_build_from_checkpoint(ebb_config *c, const char *path, char *const *overrides, int count)

@@ -11,6 +11,13 @@ ebb_status ebb_build_load(ebb_config *c, ebb_words words);
 int ebb_build_with_config(const ebb_flags *flags, ebb_words words,
                           int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words));
 
+/* The same where the first word is a checkpoint. */
+int ebb_build_with_checkpoint(const ebb_flags *flags, ebb_words words,
+                              int (*work)(const ebb_flags *flags, ebb_config *c, ebb_words words));
+
+/* One set of the configuration's data; where it stands in a file of its own, only that is opened. EBB_CONFIG: there is none. */
+ebb_status ebb_build_open_set(ebb_data **data, const ebb_config *c, ebb_split split);
+
 /* The configuration in a checkpoint, with overrides. */
 ebb_status ebb_build_from_checkpoint(ebb_config *c, const char *path, char *const *overrides, int count);
 

@@ -53,6 +53,24 @@ static void between(ebb_real *z, const ebb_real *a, const ebb_real *b, size_t n,
 }
 
 /* ---- the data between which it goes ------------------------------------------------------------------------------ */
+/* Of the network's value of channel c, in the file's units. */
+static float in_units(const ebb_data_options *o, ebb_real value, int c)
+{
+  double std = o->std.count ? o->std.at[c % o->std.count] : 1, mean = o->mean.count ? o->mean.at[c % o->mean.count] : 0;
+  return (float)((double)value * std + mean);
+}
+
+static double distance(const ebb_sampler *s, const ebb_real *a, const ebb_real *b)
+{
+  const ebb_data_options *o = &s->config->data;
+  double                  most = 0;
+  for (size_t i = 0; i < s->values; i++) {
+    int c = (int)(i % (size_t)s->shape.c);
+    most = fmax(most, fabs((double)(in_units(o, a[i], c) - in_units(o, b[i], c))));
+  }
+  return most;
+}
+
 /* One sample's latent value, and how well it comes back. */
 static ebb_status encode(ebb_sampler *s, ebb_real *z, const ebb_real *x)
 {
@@ -62,7 +80,7 @@ static ebb_status encode(ebb_sampler *s, ebb_real *z, const ebb_real *x)
   memcpy(z, y.p, s->values * sizeof *z);
   ebb_release(&t->work.run);
   EBB_TRY(ebb_trainer_sample(t, ebb_view_of(z, s->shape), &y));
-  for (size_t i = 0; i < s->values; i++) s->reconstruction = fmax(s->reconstruction, fabs((double)(ebb_reals(y)[i] - x[i])));
+  s->reconstruction = fmax(s->reconstruction, distance(s, ebb_reals(y), x));
   ebb_release(&t->work.run);
   return EBB_OK;
 }
@@ -91,32 +109,22 @@ static ebb_status encode_ends(ebb_sampler *s, ebb_real *ends, ebb_source *source
   }
 }
 
-static ebb_status check_ends(const ebb_sampler *s, const ebb_data *data)
+static ebb_status check_ends(const ebb_sampler *s)
 {
   const ebb_ints *wanted = &s->config->sample.between;
-  if (data->samples[EBB_VAL_SET] == 0)
-    return ebb_fail(EBB_CONFIG, "sample.between: expected a validation set to go between its samples, found none\nhint: data.val=FILE.h5");
   for (int k = 0; k < wanted->count; k++)
-    if ((uint64_t)wanted->at[k] >= data->samples[EBB_VAL_SET])
+    if ((uint64_t)wanted->at[k] >= s->data->samples[EBB_VAL_SET])
       return ebb_fail(EBB_CONFIG, "sample.between: expected numbers below the %llu samples of %s, found %d",
-                      (unsigned long long)data->samples[EBB_VAL_SET], data->name[EBB_VAL_SET], wanted->at[k]);
+                      (unsigned long long)s->data->samples[EBB_VAL_SET], s->data->name[EBB_VAL_SET], wanted->at[k]);
   return EBB_OK;
 }
 
 static ebb_status read_ends(ebb_sampler *s, ebb_real *ends)
 {
-  ebb_data        *data;
-  ebb_source      *source;
-  ebb_data_options o = s->config->data;
-  if (*o.val && o.mean.count && o.std.count) o.train = "";
-  EBB_TRY(ebb_data_open(&data, &o));
-  ebb_status status = check_ends(s, data);
-  if (status == EBB_OK) status = ebb_data_eval(&source, data, EBB_VAL_SET, s->trainer.plan.x.n);
-  if (status == EBB_OK) {
-    status = encode_ends(s, ends, source);
-    source->ops->close(source);
-  }
-  ebb_data_close(data);
+  ebb_source *source;
+  EBB_TRY(ebb_data_eval(&source, s->data, EBB_VAL_SET, s->trainer.plan.x.n));
+  ebb_status status = encode_ends(s, ends, source);
+  source->ops->close(source);
   return status;
 }
 
@@ -149,6 +157,14 @@ static ebb_status count_samples(ebb_sampler *s)
   return EBB_OK;
 }
 
+/* Latent values, samples, and what is read to go between. */
+static size_t bytes_beside(const ebb_sampler *s, int batch)
+{
+  size_t ends = (size_t)s->config->sample.between.count;
+  return s->values * ((size_t)s->count * (sizeof(ebb_real) + sizeof(float)) + ends * sizeof(ebb_real)) +
+         (s->data ? ebb_data_eval_bytes(s->data, EBB_VAL_SET, batch) : 0);
+}
+
 static ebb_status make_network(ebb_sampler *s, const char *checkpoint)
 {
   ebb_config *c = s->config;
@@ -160,9 +176,9 @@ static ebb_status make_network(ebb_sampler *s, const char *checkpoint)
                     checkpoint, c->network->name);
   }
   s->values = ebb_count(s->shape);
-  int batch = s->count < c->train.batch ? s->count : c->train.batch;
+  int        batch = s->count < c->train.batch ? s->count : c->train.batch;
   ebb_status status = ebb_trainer_create_sample(&s->trainer, &s->model, ebb_build_batch(s->shape, batch), &c->train, &c->run,
-                                                (size_t)s->count * s->values * (sizeof(ebb_real) + sizeof(float)));
+                                                bytes_beside(s, batch));
   if (status != EBB_OK) ebb_model_destroy(&s->model);
   s->ready = status == EBB_OK;
   return status;
@@ -172,22 +188,17 @@ ebb_status ebb_sampler_open(ebb_sampler *s, ebb_config *c, const char *checkpoin
 {
   *s = (ebb_sampler){.config = c};
   EBB_TRY(count_samples(s));
+  if (c->sample.between.count) EBB_TRY(ebb_build_open_set(&s->data, c, EBB_VAL_SET));
+  if (s->data) EBB_TRY(check_ends(s));
   EBB_TRY(make_network(s, checkpoint));
   EBB_TRY(ebb_checkpoint_load(checkpoint, &s->trainer, true));
   s->latent = ebb_pool_take(&c->pool, (size_t)s->count * s->values * sizeof *s->latent);
-  if (c->sample.between.count) return interpolate(s);
+  if (s->data) return interpolate(s);
   draw(s);
   return EBB_OK;
 }
 
 /* ---- samples ------------------------------------------------------------------------------------------------------ */
-/* Of the network's value of channel c, in the file's units. */
-static float in_units(const ebb_data_options *o, ebb_real value, int c)
-{
-  double std = o->std.count ? o->std.at[c % o->std.count] : 1, mean = o->mean.count ? o->mean.at[c % o->mean.count] : 0;
-  return (float)((double)value * std + mean);
-}
-
 ebb_status ebb_sampler_run(ebb_sampler *s, float *samples)
 {
   ebb_trainer *t = &s->trainer;
@@ -204,6 +215,7 @@ ebb_status ebb_sampler_run(ebb_sampler *s, float *samples)
 
 void ebb_sampler_close(ebb_sampler *s)
 {
+  ebb_data_close(s->data);
   if (!s->ready) return;
   ebb_trainer_destroy(&s->trainer);
   ebb_model_destroy(&s->model);

@@ -8,6 +8,7 @@ typedef struct ebb_sampler {
   ebb_shape   shape;       /* of one sample                                                         */
   ebb_model   model;
   ebb_trainer trainer;
+  ebb_data   *data;        /* to go between its samples, or NULL                                    */
   bool        ready;       /* model and trainer are there                                           */
   size_t      values;      /* of a sample                                                           */
   int         count;       /* samples that will be made                                             */

@@ -4,27 +4,11 @@
 #include <stdlib.h>
 
 #include "base/file.h"
-#include "base/threads.h"
 #include "build.h"
 #include "print.h"
 #include "scores.h"
 #include "train/checkpoint.h"
 #include "verb.h"
-
-/* Only the set that is asked for is opened where it stands in a file of its own. */
-static ebb_status open_data(ebb_data **data, const ebb_config *c, ebb_split split)
-{
-  ebb_data_options o = c->data;
-  if (split == EBB_VAL_SET && *o.val && o.mean.count && o.std.count) o.train = "";
-  if (!*o.train && !*o.val)
-    return ebb_fail(EBB_CONFIG, "eval: expected data to evaluate on, found none in the checkpoint\nhint: data.val=FILE.h5");
-  EBB_TRY(ebb_data_open(data, &o));
-  if ((*data)->samples[split] > 0) return EBB_OK;
-  ebb_status status = ebb_fail(EBB_CONFIG, "eval: expected a %s set, found none\nhint: data.%s=FILE.h5",
-                               split == EBB_VAL_SET ? "validation" : "training", split == EBB_VAL_SET ? "val" : "train");
-  ebb_data_close(*data);
-  return status;
-}
 
 static ebb_status evaluate(ebb_metrics *m, double *nats, const char *path, const ebb_config *c, const ebb_model *model, ebb_data *data,
                            ebb_split split)
@@ -95,7 +79,7 @@ static ebb_status measure(result *r, ebb_config *c, const char *path, const ebb_
 {
   ebb_data *data;
   ebb_split split = flags->split == 0 ? EBB_VAL_SET : EBB_TRAIN_SET;
-  EBB_TRY(open_data(&data, c, split));
+  EBB_TRY(ebb_build_open_set(&data, c, split));
   r->maps = data->maps;
   r->dimensions = ebb_count(data->shape);
   r->name = ebb_pool_text(&c->pool, "%s", data->name[split]);
@@ -128,20 +112,19 @@ static int print_likelihood(const result *r, bool json)
   return EBB_OK;
 }
 
+static int with_checkpoint(const ebb_flags *flags, ebb_config *c, ebb_words words)
+{
+  result     r = {.name = ""};
+  ebb_status status = measure(&r, c, words.at[0], flags);
+  return status != EBB_OK          ? ebb_verb_failed(status)
+         : r.maps                  ? ebb_scores_print(&r.scores, r.name, flags->json)
+         : r.metrics.likelihood    ? print_likelihood(&r, flags->json)
+                                   : print_classes(&r, flags->json);
+}
+
 static int run(const ebb_flags *flags, ebb_words words)
 {
-  ebb_config c;
-  result     r = {.name = ""};
-  ebb_status status = ebb_build_from_checkpoint(&c, words.at[0], words.at + 1, words.count - 1);
-  if (status != EBB_OK) return ebb_verb_failed(status);
-  ebb_threads_set(c.train.threads);
-  status = measure(&r, &c, words.at[0], flags);
-  int code = status != EBB_OK ? ebb_verb_failed(status)
-             : r.maps         ? ebb_scores_print(&r.scores, r.name, flags->json)
-             : r.metrics.likelihood ? print_likelihood(&r, flags->json)
-                              : print_classes(&r, flags->json);
-  ebb_config_clear(&c);
-  return code;
+  return ebb_build_with_checkpoint(flags, words, with_checkpoint);
 }
 
 const ebb_verb ebb_verb_eval = {

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/threads.h"
 #include "build.h"
 #include "datasets/write.h"
 #include "gallery.h"
@@ -134,18 +133,18 @@ static int print_end(const session *s)
   return EBB_OK;
 }
 
+static int with_checkpoint(const ebb_flags *flags, ebb_config *c, ebb_words words)
+{
+  session    s = {.flags = flags, .config = c, .checkpoint = words.at[0]};
+  ebb_status status = work(&s);
+  int        code = status == EBB_OK ? print_end(&s) : ebb_verb_failed(status);
+  ebb_sampler_close(&s.sampler);
+  return code;
+}
+
 static int run(const ebb_flags *flags, ebb_words words)
 {
-  ebb_config c;
-  session    s = {.flags = flags, .config = &c, .checkpoint = words.at[0]};
-  ebb_status status = ebb_build_from_checkpoint(&c, words.at[0], words.at + 1, words.count - 1);
-  if (status != EBB_OK) return ebb_verb_failed(status);
-  ebb_threads_set(c.train.threads);
-  status = work(&s);
-  int code = status == EBB_OK ? print_end(&s) : ebb_verb_failed(status);
-  ebb_sampler_close(&s.sampler);
-  ebb_config_clear(&c);
-  return code;
+  return ebb_build_with_checkpoint(flags, words, with_checkpoint);
 }
 
 const ebb_verb ebb_verb_sample = {
