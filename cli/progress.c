@@ -39,6 +39,13 @@ static void show_step(const ebb_progress_line *line, const ebb_progress *p)
   if (p->skipped) fprintf(stderr, "  %" PRIu64 " steps skipped, not finite", p->skipped);
 }
 
+static void show_drift(const ebb_progress_line *line, const ebb_progress *p)
+{
+  char bytes[32];
+  fprintf(stderr, "%sdrift: the input of %s came back off by %.1e of its size; step %" PRIu64 " is left out, and that input is kept from now "
+          "on: %s planned\n", line->terminal ? "\r\033[K" : "", p->drifted, p->drift, p->step, ebb_print_bytes(bytes, p->planned));
+}
+
 static void show_validation(const ebb_progress_line *line, const ebb_progress *p)
 {
   char dice[32] = "", quality[64];
@@ -51,6 +58,7 @@ static void show_validation(const ebb_progress_line *line, const ebb_progress *p
 
 void ebb_progress_show(ebb_progress_line *line, const ebb_progress *p)
 {
+  if (!line->quiet && p->drifted) show_drift(line, p);
   if (!line->quiet && p->validated) {
     show_validation(line, p);
     line->open = false;

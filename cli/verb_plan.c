@@ -48,7 +48,7 @@ static int print_json(const ebb_plan *p, const ebb_model *m)
                             "batches", (json_int_t)p->batches, "peak", (json_int_t)p->peak);
   return ebb_print_json(json_pack("{s:s, s:i, s:o, s:I, s:s, s:o, s:o}", "model", m->name, "batch", p->x.n, "shape",
                                   ebb_json_shape(p->x), "parameters", (json_int_t)m->weights, "backward",
-                                  ebb_policy_names[p->policy], "bytes", bytes, "tree", t.open[0]));
+                                  ebb_policy_names[p->options.policy], "bytes", bytes, "tree", t.open[0]));
 }
 
 /* ---- text ----------------------------------------------------------------------------------------------------- */
@@ -63,7 +63,7 @@ static int print_human(const ebb_plan *p, const ebb_model *m)
   char shape[EBB_SHAPE_TEXT];
   ebb_plan_print(stdout, p, m);
   printf("\n%s, batch %d of %s, backward by %s: %zu parameters\n", m->name, p->x.n, ebb_shape_print(shape, p->x),
-         ebb_policy_names[p->policy], m->weights);
+         ebb_policy_names[p->options.policy], m->weights);
   print_line("weights", p->weights, "");
   print_line("gradients", p->gradients, "");
   print_line("optimizer", p->optimizer, "what the optimiser keeps of each weight");
@@ -82,7 +82,7 @@ static int plan(const ebb_flags *flags, const ebb_config *c, const ebb_model *m,
   ebb_pool pool = {0};
   ebb_plan p;
   ebb_loss loss = ebb_train_loss(&c->train, m);
-  ebb_plan_make(&p, m, x, (ebb_plan_options){.policy = (ebb_policy)c->run.backward, .training = true,
+  ebb_plan_make(&p, m, x, (ebb_plan_options){.policy = (ebb_policy)c->run.backward, .training = true, .drift = c->run.drift,
                                              .optimizer = ebb_optim_bytes(&c->train, m), .batches = batches,
                                              .loss = ebb_loss_scratch(&loss, ebb_build_batch(m->out, x.n))},
                 &pool);

@@ -1,11 +1,12 @@
 /* chain.c -- reversible layers one after the other, in place on one stream.
- * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares;
- * under CHECKPOINT a copy of the input of each layer that is recomputed; under STORE what the layers keep themselves, and a copy
- * for those that look at x.
+ * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares, and
+ * what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed; under STORE what the layers
+ * keep themselves, and a copy for those that look at x.
  * It asks a layer only for its inverse. Must not know: which layers there are. */
 #include "compose/chain.h"
 
 #include "compose/catalogue.h"
+#include "compose/guard.h"
 #include "kernels/kernels.h"
 #include "reversible/reversible.h"
 
@@ -97,6 +98,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
     bool             keeps = ebb_keeps(r);
     watch(r, l, now, false);
     if (keeps && wants_input(l, r)) input = kept_copy(r, now);
+    if (ebb_guards(r, l, now)) ebb_guard_keep(r, l, now);
     r->keep = keep_of(l, r);
     ebb_forward_layer(l, r, now, next);
     r->keep = outer;
@@ -145,6 +147,7 @@ static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
     r->keep = outer;
     y = ebb_view_retyped(y, ebb_shape_before(l, y.s));
     dy = ebb_view_retyped(dy, ebb_shape_real(y.s));
+    if (ebb_guards(r, l, y)) ebb_guard_check(r, l, y);
     watch(r, l, y, true);
   }
 }

@@ -45,15 +45,39 @@ static size_t logdet_bytes(const ebb_plan *p, const ebb_model *m)
 }
 
 /* The parts of the model region, in the order in which ebb_workspace_create takes them. */
-static void plan_model_region(ebb_plan *p, const ebb_model *m, ebb_plan_options o)
+static void plan_model_region(ebb_plan *p, const ebb_model *m)
 {
-  size_t layers = (size_t)m->layers;
+  const ebb_plan_options *o = &p->options;
+  size_t                  layers = (size_t)m->layers;
   for (size_t i = 0; i < layers; i++) p->saved += ebb_align(p->tally[i].saved);
   p->weights = ebb_align(m->weights * sizeof(ebb_real));
-  p->gradients = o.training ? p->weights : 0;
-  p->optimizer = o.training ? ebb_align(o.optimizer) : 0;
+  p->gradients = o->training ? p->weights : 0;
+  p->optimizer = o->training ? ebb_align(o->optimizer) : 0;
   p->state = ebb_align(m->states * sizeof(ebb_real)) + p->saved + ebb_align(layers * sizeof(size_t)) +
-             ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept)) + logdet_bytes(p, m);
+             2 * ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept)) + logdet_bytes(p, m);
+}
+
+/* ---- one rehearsal --------------------------------------------------------------------------------------------- */
+/* The arena after it; blocks that p->spared names keep their inside, those of p->held their input. */
+static ebb_arena rehearsed(ebb_plan *p, const ebb_model *m)
+{
+  ebb_arena dry;
+  ebb_arena_create_dry(&dry, "plan");
+  for (int i = 0; i < m->layers; i++) p->tally[i] = (ebb_tally){0};
+  ebb_run r = {.arena = &dry, .policy = p->options.policy, .spared = p->spared, .held = p->held, .drift_most = p->options.drift,
+               .dry = true, .tally = p->tally, .kept = p->stack, .kept_size = most_kept(m)};
+  rehearse(m, &r, p->x, p->options);
+  p->kept_views = r.kept_most;
+  return dry;
+}
+
+/* The run region by the last rehearsal, and the sum. */
+static void plan_run_region(ebb_plan *p, const ebb_arena *dry)
+{
+  p->stream = dry->at_peak[EBB_USE_STREAM];
+  p->kept = dry->at_peak[EBB_USE_KEPT];
+  p->scratch = dry->at_peak[EBB_USE_SCRATCH];
+  p->peak = p->weights + p->gradients + p->optimizer + p->state + p->stream + p->kept + p->scratch + p->batches;
 }
 
 /* ---- blocks that are spared their replay ---------------------------------------------------------------------- */
@@ -75,23 +99,13 @@ static void collect(blocks *b, const ebb_layer *l)
 typedef struct choice {
   ebb_plan        *p;
   const ebb_model *m;
-  ebb_plan_options o;
   blocks           b;
-  ebb_kept        *kept;
   size_t           room;
 } choice;
 
-/* The arena after a rehearsal in which the blocks that p->spared names keep their inside. */
-static ebb_arena rehearsed(const choice *k)
+static bool fits_now(const choice *k)
 {
-  ebb_arena dry;
-  ebb_arena_create_dry(&dry, "plan");
-  for (int i = 0; i < k->m->layers; i++) k->p->tally[i] = (ebb_tally){0};
-  ebb_run r = {.arena = &dry, .policy = k->o.policy, .spared = k->p->spared, .dry = true, .tally = k->p->tally, .kept = k->kept,
-               .kept_size = most_kept(k->m)};
-  rehearse(k->m, &r, k->p->x, k->o);
-  k->p->kept_views = r.kept_most;
-  return dry;
+  return rehearsed(k->p, k->m).peak <= k->room;
 }
 
 static void spare_last(const choice *k, int count)
@@ -106,7 +120,7 @@ static int spare_late(const choice *k)
   while (too_many - fits > 1) {
     int middle = (fits + too_many) / 2;
     spare_last(k, middle);
-    if (rehearsed(k).peak <= k->room) fits = middle;
+    if (fits_now(k)) fits = middle;
     else too_many = middle;
   }
   spare_last(k, fits);
@@ -119,34 +133,43 @@ static void spare_small(const choice *k, int late)
   for (int i = k->b.count - late - 1, misses = 0; i >= 0 && misses < MISSES_MOST; i--) {
     bool *spared = &k->p->spared[k->b.at[i]->id];
     *spared = true;
-    if (rehearsed(k).peak <= k->room) misses = 0;
+    if (fits_now(k)) misses = 0;
     else *spared = false, misses++;
   }
 }
 
 /* What a late block keeps is gone before the early ones are replayed. As many are spared as the peak without any spared allows:
  * the least memory, and among plans that take no more a fast one. */
-static ebb_arena spare(ebb_plan *p, const ebb_model *m, ebb_plan_options o, ebb_pool *pool)
+static void spare(ebb_plan *p, const ebb_model *m, ebb_pool *pool)
 {
-  choice k = {.p = p, .m = m, .o = o, .b = {.at = ebb_pool_take(pool, (size_t)m->layers * sizeof *k.b.at)},
-              .kept = ebb_pool_take(pool, most_kept(m) * sizeof *k.kept)};
-  if (o.policy == EBB_REVERSE && o.training) collect(&k.b, m->root);
-  k.room = rehearsed(&k).peak;
+  choice k = {.p = p, .m = m, .b = {.at = ebb_pool_take(pool, (size_t)m->layers * sizeof *k.b.at)}};
+  if (p->options.policy == EBB_REVERSE && p->options.training) collect(&k.b, m->root);
+  k.room = rehearsed(p, m).peak;
   spare_small(&k, spare_late(&k));
-  return rehearsed(&k);
 }
 
+/* ---- the plan -------------------------------------------------------------------------------------------------- */
 void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool)
 {
-  *p = (ebb_plan){.x = x, .policy = o.policy, .training = o.training, .batches = o.batches};
+  *p = (ebb_plan){.x = x, .options = o, .batches = o.batches};
   p->tally = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->tally);
   p->spared = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->spared);
-  ebb_arena dry = spare(p, m, o, pool);
-  p->stream = dry.at_peak[EBB_USE_STREAM];
-  p->kept = dry.at_peak[EBB_USE_KEPT];
-  p->scratch = dry.at_peak[EBB_USE_SCRATCH];
-  plan_model_region(p, m, o);
-  p->peak = p->weights + p->gradients + p->optimizer + p->state + p->stream + p->kept + p->scratch + p->batches;
+  p->held = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->held);
+  p->stack = ebb_pool_take(pool, most_kept(m) * sizeof *p->stack);
+  spare(p, m, pool);
+  ebb_arena dry = rehearsed(p, m);
+  plan_model_region(p, m);
+  plan_run_region(p, &dry);
+}
+
+/* A probe of l's input becomes the input: as many views are kept as before. */
+void ebb_plan_hold(ebb_plan *p, const ebb_model *m, const ebb_layer *l)
+{
+  size_t views = p->kept_views;
+  p->held[l->id] = true;
+  ebb_arena dry = rehearsed(p, m);
+  plan_run_region(p, &dry);
+  EBB_ASSERT(p->kept_views == views, "%s: %zu kept views, then %zu", l->name, views, p->kept_views);
 }
 
 /* ---- the regions -------------------------------------------------------------------------------------------- */
@@ -164,13 +187,24 @@ static void *from_model(ebb_workspace *w, size_t bytes)
   return ebb_arena_low(&w->model, bytes, EBB_USE_KEPT);
 }
 
+static bool *flags_in_model(ebb_workspace *w, const bool *flags, int layers)
+{
+  bool *copy = from_model(w, (size_t)layers * sizeof *copy);
+  return memcpy(copy, flags, (size_t)layers * sizeof *copy);
+}
+
 static ebb_status too_large(const ebb_plan *p, size_t needed, size_t available)
 {
   return ebb_fail(EBB_OSERR,
                   "memory: the plan needs %.1f MiB (%zu bytes), %.1f MiB are available\nhint: a smaller train.batch%s; "
                   "`ebb plan` shows where the memory goes",
                   (double)needed / 1048576, needed, (double)available / 1048576,
-                  p->policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
+                  p->options.policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
+}
+
+static size_t run_region(const ebb_plan *p)
+{
+  return p->stream + p->kept + p->scratch;
 }
 
 ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_plan *p)
@@ -179,7 +213,7 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
   *w = (ebb_workspace){0};
   if (needed > available) return too_large(p, needed, available);
   EBB_TRY(ebb_arena_create(&w->model, "model", p->weights + p->gradients + p->optimizer + p->state));
-  ebb_status status = ebb_arena_create(&w->arena, "run", p->stream + p->kept + p->scratch);
+  ebb_status status = ebb_arena_create(&w->arena, "run", run_region(p));
   if (status != EBB_OK) {
     ebb_arena_destroy(&w->model);
     return status;
@@ -188,8 +222,8 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
   w->grads = from_model(w, p->gradients);
   w->optimizer = from_model(w, p->optimizer);
   w->state = from_model(w, m->states * sizeof(ebb_real));
-  bool *spared = from_model(w, (size_t)m->layers * sizeof(bool));
-  memcpy(spared, p->spared, (size_t)m->layers * sizeof(bool));
+  const bool *spared = flags_in_model(w, p->spared, m->layers);
+  w->held = flags_in_model(w, p->held, m->layers);
   w->run = (ebb_run){.arena = &w->arena,
                      .weights = w->weights,
                      .grads = w->grads,
@@ -198,10 +232,22 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
                      .saved_at = from_model(w, (size_t)m->layers * sizeof(size_t)),
                      .kept = from_model(w, p->kept_views * sizeof(ebb_kept)),
                      .kept_size = p->kept_views,
-                     .policy = p->policy,
-                     .spared = spared};
+                     .policy = p->options.policy,
+                     .spared = spared,
+                     .held = w->held,
+                     .drift_most = p->options.drift};
   if (logdet_bytes(p, m)) w->run.logdet = from_model(w, logdet_bytes(p, m));
   lay_out_saved(&w->run, m, p);
+  return EBB_OK;
+}
+
+ebb_status ebb_workspace_resize(ebb_workspace *w, const ebb_model *m, const ebb_plan *p)
+{
+  ebb_arena_destroy(&w->arena);
+  size_t available = ebb_memory_available();
+  if (run_region(p) > available) return too_large(p, run_region(p), available);
+  EBB_TRY(ebb_arena_create(&w->arena, "run", run_region(p)));
+  memcpy(w->held, p->held, (size_t)m->layers * sizeof *w->held);
   return EBB_OK;
 }
 

@@ -16,6 +16,7 @@ typedef struct ebb_plan_options {
   bool       training;        /* false: evaluation only, no gradients                              */
   bool       inverse;         /* of a flow: samples are drawn, too                                 */
   bool       input_gradient;  /* the gradient of the model's input is wanted too                   */
+  double     drift;           /* largest error of what a block's reverse brings back, of its size; 0: nobody looks */
   size_t     optimizer;       /* bytes of optimiser state                                          */
   size_t     loss;            /* bytes the loss takes for a moment, beside its gradient             */
   size_t     batches;         /* bytes of batches and the reader's buffers                         */
@@ -23,8 +24,7 @@ typedef struct ebb_plan_options {
 
 typedef struct ebb_plan {
   ebb_shape  x;               /* a full batch                                                      */
-  ebb_policy policy;
-  bool       training;
+  ebb_plan_options options;
   size_t weights, gradients, optimizer, state; /* the model region: state is running statistics, what layers save
                                                   from forward to backward, and the stack of kept views */
   size_t stream, kept, scratch;                /* the parts of the run region's peak                */
@@ -32,6 +32,8 @@ typedef struct ebb_plan {
   size_t peak;                                 /* the sum of all                                    */
   ebb_tally *tally;                            /* (layers), in the pool                             */
   bool      *spared;                           /* (layers), in the pool: blocks that keep what is inside them */
+  bool      *held;                             /* (layers), in the pool: blocks whose input is kept, as it does not come back */
+  ebb_kept  *stack;                            /* (most kept views of all plans), in the pool: of rehearsals */
   size_t saved;                                /* part of `state`                                   */
   size_t kept_views;                           /* number of them                                    */
 } ebb_plan;
@@ -39,17 +41,23 @@ typedef struct ebb_plan {
 /* Plans for batches like x, of the threads that compute now (ebb_threads_set comes before, and not after). */
 void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool);
 
+/* Holds the input of block l from now on (options.drift > 0, REVERSE): only the run region changes, to the size that is planned now. */
+void ebb_plan_hold(ebb_plan *p, const ebb_model *m, const ebb_layer *l);
+
 /* The regions of a run and the run in them. */
 typedef struct ebb_workspace {
   ebb_arena model, arena;     /* the model region and the run region                               */
   ebb_real *weights, *grads, *state;
   void     *optimizer;        /* p->optimizer bytes, zero                                          */
+  bool     *held;             /* (layers) what p->held says                                        */
   ebb_run   run;
 } ebb_workspace;
 
 /* Takes exactly the planned bytes. EBB_OSERR with planned and available bytes, and what to change, if they are not
  * there. Weights and states are not initialised; seed, pass and so on are the caller's. */
 ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_plan *p);
+/* Between two passes: the run region as it is planned now; the model region stays. EBB_OSERR likewise, then there is no run region. */
+ebb_status ebb_workspace_resize(ebb_workspace *w, const ebb_model *m, const ebb_plan *p);
 void       ebb_workspace_destroy(ebb_workspace *w);
 size_t     ebb_workspace_peak(const ebb_workspace *w, size_t batches); /* observed bytes, to compare with p->peak */
 

@@ -44,6 +44,13 @@ void ebb_note_not_whole(ebb_run *r, const ebb_layer *l, double value, int levels
   r->events.levels = levels;
 }
 
+void ebb_note_drift(ebb_run *r, const ebb_layer *l, double drift)
+{
+  if (drift <= r->drift_most || r->events.drifted) return;
+  r->events.drifted = l;
+  r->events.drift = drift;
+}
+
 void ebb_note_range(ebb_run *r, const ebb_layer *l, uint64_t count, double worst)
 {
   if (count == 0 || r->pass == EBB_REPLAY) return;

@@ -31,6 +31,8 @@ typedef struct ebb_events {
   const char *not_whole;      /* a layer that takes whole numbers 0 .. levels - 1 and was given `odd` */
   double      odd;
   int         levels;
+  const struct ebb_layer *drifted; /* the block that was undone first of those whose input did not come back */
+  double      drift;          /* by how much                            */
 } ebb_events;
 
 typedef struct ebb_kept { ebb_view view; ebb_mark mark; } ebb_kept;
@@ -57,6 +59,8 @@ typedef struct ebb_run {
   ebb_pass        pass;
   ebb_policy      policy;
   const bool     *spared;     /* (layers) REVERSE: blocks that keep their INSIDE, since there is room; NULL: none do */
+  const bool     *held;       /* (layers) REVERSE: blocks whose input is kept, as it does not come back; NULL: none are */
+  double          drift_most; /* largest error of what a block's reverse brings back, of its size; 0: nobody looks */
   ebb_keep        keep;
   double         *logdet;     /* (n) log|det| of each sample, added up on the way forward; NULL: not wanted */
   double          dlogdet;    /* the derivative of the loss by each of them                */
@@ -89,6 +93,9 @@ void     ebb_note_singular(ebb_run *r, const struct ebb_layer *l);
 
 /* Layer `l` takes whole numbers 0 .. levels - 1, and was given `value`. */
 void     ebb_note_not_whole(ebb_run *r, const struct ebb_layer *l, double value, int levels);
+
+/* The input of layer `l` came back off by `drift`, of its size. */
+void ebb_note_drift(ebb_run *r, const struct ebb_layer *l, double drift);
 
 /* Counts values that left the stream's range in layer `l`. */
 void ebb_note_range(ebb_run *r, const struct ebb_layer *l, uint64_t count, double worst);

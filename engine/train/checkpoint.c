@@ -200,6 +200,29 @@ static void put_progress(writer *w, const ebb_trainer *t)
   H5Gclose(group);
 }
 
+/* Blocks whose input is kept, a name on each line; nothing where there are none. */
+typedef struct names { ebb_pool pool; const ebb_plan *plan; const char *text; } names;
+
+static void add_held(const ebb_layer *l, int depth, void *context)
+{
+  names *k = context;
+  (void)depth;
+  if (k->plan->held[l->id]) k->text = ebb_pool_text(&k->pool, "%s%s\n", k->text, l->name);
+}
+
+static void put_held(writer *w, const ebb_trainer *t)
+{
+  names k = {.plan = &t->plan, .text = ""};
+  ebb_model_walk(t->model, add_held, &k);
+  hid_t group = *k.text ? good(w, H5Gopen2(w->file, "/train", H5P_DEFAULT)) : H5I_INVALID_HID;
+  if (group >= 0) {
+    put_text(w, group, "held", k.text);
+    sha256_update(&w->content, strlen(k.text), (const uint8_t *)k.text);
+    H5Gclose(group);
+  }
+  ebb_pool_clear(&k.pool);
+}
+
 static void put_root(writer *w, const ebb_trainer *t, const char *config)
 {
   const int version = 1;
@@ -241,6 +264,7 @@ ebb_status ebb_checkpoint_save(const char *path, const ebb_trainer *t, const cha
   put_model(&w, t);
   if (moments_of(t)) put_moments(&w, t);
   put_progress(&w, t);
+  put_held(&w, t);
   put_root(&w, t, config);
   H5Fflush(w.file, H5F_SCOPE_GLOBAL);
   ssize_t    size = H5Fget_file_image(w.file, NULL, 0);
@@ -406,6 +430,35 @@ static bool read_progress(hid_t file, progress *q)
   return all;
 }
 
+static bool is_line(const char *text, const char *name)
+{
+  size_t n = strlen(name);
+  for (const char *at = text; at; at = strchr(at, '\n'), at = at ? at + 1 : NULL)
+    if (strncmp(at, name, n) == 0 && at[n] == '\n') return true;
+  return false;
+}
+
+typedef struct holder { ebb_trainer *t; const char *names; ebb_status status; } holder;
+
+static void hold(const ebb_layer *l, int depth, void *context)
+{
+  holder *k = context;
+  (void)depth;
+  if (k->status == EBB_OK && ebb_replays(l) && is_line(k->names, l->name)) k->status = ebb_trainer_hold(k->t, l);
+}
+
+/* What the run that is resumed held, where this one looks for drift, too. */
+static ebb_status take_held(hid_t file, ebb_trainer *t)
+{
+  ebb_pool pool = {0};
+  hid_t    group = H5Gopen2(file, "/train", H5P_DEFAULT);
+  holder   k = {.t = t, .names = H5Aexists(group, "held") > 0 ? get_text(group, "held", &pool) : NULL, .status = EBB_OK};
+  if (k.names && t->plan.options.drift > 0 && t->policy == EBB_REVERSE) ebb_model_walk(t->model, hold, &k);
+  H5Gclose(group);
+  ebb_pool_clear(&pool);
+  return k.status;
+}
+
 static void take_progress(ebb_trainer *t, const progress *q)
 {
   t->step = q->step;
@@ -432,8 +485,9 @@ static ebb_status load(const char *path, hid_t file, ebb_trainer *t, bool weight
   if (weights_only && t->options.ema > 0 && H5Lexists(file, "/optim", H5P_DEFAULT) > 0 && H5Lexists(file, "/optim/ema", H5P_DEFAULT) > 0)
     EBB_TRY(visit(path, file, t, MEAN, scratch));
   for (int k = 0; k < moments; k++) EBB_TRY(visit(path, file, t, k, scratch));
-  if (!weights_only) take_progress(t, &q);
-  return EBB_OK;
+  if (weights_only) return EBB_OK;
+  take_progress(t, &q);
+  return take_held(file, t);
 }
 
 ebb_status ebb_checkpoint_load(const char *path, ebb_trainer *t, bool weights_only)

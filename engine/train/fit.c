@@ -20,6 +20,7 @@ typedef struct fit {
   ebb_metrics    since;       /* the last report */
   double         began;
   uint64_t       began_step;
+  int            began_held;
 } fit;
 
 static double now(void)
@@ -34,6 +35,7 @@ static void begin_report(fit *f)
   f->since = (ebb_metrics){0};
   f->began = now();
   f->began_step = f->t->step;
+  f->began_held = f->t->held;
 }
 
 /* Logs and shows what has come since the last report; with the validation's result if there is one. */
@@ -42,7 +44,8 @@ static ebb_status report(fit *f, const ebb_metrics *validation)
   const ebb_trainer *t = f->t;
   uint64_t           steps = t->step - f->began_step;
   ebb_progress       p = {.epoch = t->epoch, .step = t->step, .steps = t->steps, .lr = t->lr, .grad_norm = t->grad_norm,
-                                    .skipped = t->skipped};
+                                    .skipped = t->skipped, .held = t->held, .drift = t->drift, .planned = t->plan.peak};
+  if (t->held > f->began_held) p.drifted = t->drifted->name;
   if (t->model->flow) p.dimensions = ebb_count(t->model->in);
   p.loss = ebb_metrics_loss(&f->since);
   p.accuracy = ebb_metrics_accuracy(&f->since);
@@ -123,7 +126,7 @@ static ebb_status run(fit *f)
     if (status != EBB_OK) return status;
     bool ended = t->epoch != epoch || t->step == t->steps;
     if (ended) EBB_TRY(validate(f));
-    else if (every(t->step, t->options.log_every)) EBB_TRY(report(f, NULL));
+    else if (t->held > f->began_held || every(t->step, t->options.log_every)) EBB_TRY(report(f, NULL));
     if (!ended && every(t->step, t->options.save_every)) EBB_TRY(save(f, "checkpoint_last.h5"));
     if (f->with->stop && *f->with->stop) return ended ? EBB_OK : save(f, "checkpoint_last.h5");
   }

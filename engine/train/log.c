@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 
-static const char header[] = "step,epoch,lr,loss,accuracy,grad_norm,step_seconds,val_loss,val_accuracy,val_top5,val_dice,skipped\n";
+static const char header[] = "step,epoch,lr,loss,accuracy,grad_norm,step_seconds,val_loss,val_accuracy,val_top5,val_dice,skipped,held\n";
 
 enum { PATH_SIZE = 4096, LINE_SIZE = 1024 };
 
@@ -95,7 +95,7 @@ static ebb_status add_csv(const ebb_log *log, const ebb_progress *p)
   put(line, p->validated ? p->val_top5 : NAN);
   put(line, p->validated ? p->val_dice : NAN);
   n = strlen(line);
-  snprintf(line + n, sizeof line - n, "%" PRIu64 "\n", p->skipped);
+  snprintf(line + n, sizeof line - n, "%" PRIu64 ",%d\n", p->skipped, p->held);
   return append(in_folder(path, log, "log.csv"), line);
 }
 
@@ -111,6 +111,11 @@ static ebb_status add_jsonl(const ebb_log *log, const ebb_progress *p)
                         "lr", number(p->lr), "loss", number(p->loss), "accuracy", number(p->accuracy), "grad_norm",
                         number(p->grad_norm), "step_seconds", number(p->step_seconds));
   if (p->skipped) json_object_set_new(o, "skipped", json_integer((json_int_t)p->skipped));
+  if (p->held) json_object_set_new(o, "held", json_integer(p->held));
+  if (p->drifted) {
+    json_object_set_new(o, "drifted", json_string(p->drifted));
+    json_object_set_new(o, "drift", number(p->drift));
+  }
   if (p->validated) {
     json_object_set_new(o, "val_loss", number(p->val_loss));
     json_object_set_new(o, "val_accuracy", number(p->val_accuracy));

@@ -31,7 +31,7 @@ static ebb_status check_budget(const ebb_plan *p, size_t budget)
                   "run.memory: the plan needs %.1f MiB (%zu bytes), allowed are %.1f MiB\nhint: a smaller train.batch%s; "
                   "`ebb plan` shows where the memory goes",
                   (double)p->peak / 1048576, p->peak, (double)budget / 1048576,
-                  p->policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
+                  p->options.policy == EBB_REVERSE ? "" : ", or run.backward=reverse");
 }
 
 ebb_loss ebb_train_loss(const ebb_train_options *o, const ebb_model *m)
@@ -51,8 +51,10 @@ static void begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o
 static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options *run, ebb_plan_options plan)
 {
   plan.policy = t->policy;
+  plan.drift = run->drift;
+  t->budget = run->memory;
   ebb_plan_make(&t->plan, t->model, x, plan, &t->pool);
-  ebb_status status = check_budget(&t->plan, run->memory);
+  ebb_status status = check_budget(&t->plan, t->budget);
   if (status == EBB_OK) status = ebb_workspace_create(&t->work, t->model, &t->plan);
   if (status != EBB_OK) {
     ebb_pool_clear(&t->pool);
@@ -221,11 +223,30 @@ static void leave_out(ebb_trainer *t)
   memset(t->work.grads, 0, t->model->weights * sizeof *t->work.grads);
 }
 
+/* ---- blocks that do not come back ------------------------------------------------------------------------------- */
+ebb_status ebb_trainer_hold(ebb_trainer *t, const ebb_layer *block)
+{
+  t->held++;
+  ebb_plan_hold(&t->plan, t->model, block);
+  EBB_TRY(check_budget(&t->plan, t->budget));
+  return ebb_workspace_resize(&t->work, t->model, &t->plan);
+}
+
+/* Its gradients are of other activations than the step's: they change no weight, and from now on the block's input is kept. */
+static ebb_status hold_drifted(ebb_trainer *t)
+{
+  t->drifted = t->work.run.events.drifted;
+  t->drift = t->work.run.events.drift;
+  memset(t->work.grads, 0, t->model->weights * sizeof *t->work.grads);
+  return ebb_trainer_hold(t, t->drifted);
+}
+
 ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
 {
   ebb_workspace *w = &t->work;
   bool           finite = true;
   double         loss = 0;
+  w->run.events.drifted = NULL;
   for (int i = 0; i < t->options.accumulate; i++) {
     EBB_TRY(micro_batch(t, source, m, &loss));
     if (!isfinite(loss) && !may_skip(t)) return check_finite(t, loss, ebb_optim_norm(t->model, w->grads));
@@ -234,8 +255,8 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
   }
   double lr = t->lr_scale * ebb_schedule_lr(&t->options, t->step, t->steps);
   double norm = ebb_optim_norm(t->model, w->grads);
-  finite &= isfinite(norm) != 0;
-  if (finite) {
+  if (finite && w->run.events.drifted) EBB_TRY(hold_drifted(t));
+  else if (finite && isfinite(norm)) {
     ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step);
     t->skipped_last = 0;
   } else if (may_skip(t)) leave_out(t);

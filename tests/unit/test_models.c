@@ -284,8 +284,8 @@ static void check_spared(const ebb_layer *l, int depth, void *context)
     k->seen++;
   }
   if (!strcmp(l->name, "stage3.2")) {
-    ck_assert(p->spared[l->id] == (p->policy == EBB_REVERSE));
-    ck_assert((p->tally[l->id].kept > 0) == (p->policy != EBB_CHECKPOINT));
+    ck_assert(p->spared[l->id] == (p->options.policy == EBB_REVERSE));
+    ck_assert((p->tally[l->id].kept > 0) == (p->options.policy != EBB_CHECKPOINT));
     k->seen++;
   }
 }
