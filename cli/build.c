@@ -166,6 +166,8 @@ void ebb_build_note_padding(const ebb_model *m)
 
 ebb_status ebb_build_fits(const ebb_model *m, const ebb_data *data)
 {
+  if (m->flow && m->conditional && data->maps)
+    return ebb_fail(EBB_CONFIG, "model.condition: expected one label for each sample, found label maps\nhint: model.condition=none");
   if (m->flow || m->out.c >= data->classes || (m->out.c == 1 && data->classes == 2)) return EBB_OK;
   return ebb_fail(EBB_CONFIG, "model.classes: expected at least the %d classes of the data, found %d\nhint: leave it at 0",
                   data->classes, m->out.c);

@@ -34,17 +34,24 @@ static ebb_status from(const ebb_config *c, ebb_status status)
   return status == EBB_OK || !c->origin ? status : ebb_fail(status, "%s: %s", c->origin, ebb_message());
 }
 
+/* Do labels of the data count? */
+static void settle_density(ebb_config *c)
+{
+  c->data.density = c->network->flow != EBB_NO_FLOW && !ebb_network_conditional(c->network, c->model);
+}
+
 static ebb_status set_name(ebb_config *c, const char *name)
 {
   const ebb_network *n = ebb_network_find(name);
   if (!n) return EBB_CONFIG;
   if (n == c->network) return EBB_OK;
   c->network = n;
-  c->data.density = n->flow != EBB_NO_FLOW;
   ebb_options_default(&c->train, ebb_train_option_table);
   EBB_TRY(ebb_options_set(&c->train, ebb_train_option_table, "train", ebb_network_training(n), &c->pool));
   c->model = ebb_pool_take(&c->pool, n->options_size ? n->options_size : 1);
-  return ebb_network_options(n, c->model, "", &c->pool);
+  EBB_TRY(ebb_network_options(n, c->model, "", &c->pool));
+  settle_density(c);
+  return EBB_OK;
 }
 
 static ebb_status set(ebb_config *c, const char *section, const char *key, const char *value)
@@ -60,7 +67,9 @@ static ebb_status set(ebb_config *c, const char *section, const char *key, const
     if (i == EBB_MODEL_SECTION && strcmp(key, "name") == 0) return set_name(c, value);
     if (!s.table)
       return ebb_fail(EBB_CONFIG, "model.%s: expected model.name as well, found none\nhint: `ebb models` lists the names", key);
-    return ebb_option_set(s.fields, s.table, section, key, value, &c->pool);
+    EBB_TRY(ebb_option_set(s.fields, s.table, section, key, value, &c->pool));
+    if (i == EBB_MODEL_SECTION) settle_density(c);
+    return EBB_OK;
   }
   const char *near = ebb_nearest(section, section_names, EBB_SECTIONS);
   return ebb_fail(EBB_CONFIG, "%s.%s: there is no section '%s'\nhint: %s%s%s", section, key, section,

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "print.h"
+
 void ebb_progress_begin(ebb_progress_line *line, int samples, double best, bool quiet)
 {
   *line = (ebb_progress_line){.terminal = isatty(STDERR_FILENO) == 1, .quiet = quiet, .samples = samples, .best = best};
@@ -41,7 +43,7 @@ static void show_step(const ebb_progress_line *line, const ebb_progress *p)
 
 static void show_drift(const ebb_progress_line *line, const ebb_progress *p)
 {
-  char bytes[32];
+  char bytes[EBB_BYTES_TEXT];
   fprintf(stderr, "%sdrift: the input of %s came back off by %.1e of its size; step %" PRIu64 " is left out, and that input is kept from now "
           "on: %s planned\n", line->terminal ? "\r\033[K" : "", p->drifted, p->drift, p->step, ebb_print_bytes(bytes, p->planned));
 }

@@ -7,6 +7,7 @@ typedef struct ebb_sample_options {
   double      temperature;
   size_t      seed;
   const char *folder;
+  int         label;    /* of all samples, of a density of each class; -1: they take turns */
   ebb_ints    between;  /* numbers of data.val's samples, or none */
   int         steps;
 } ebb_sample_options;

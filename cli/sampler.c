@@ -14,6 +14,7 @@ const ebb_option ebb_sample_option_table[] = {
   {"temperature", EBB_OPTION_REAL, AT(temperature), "1",   "",        "standard deviation of the prior at every level, as a multiple of what it was trained with", NULL, 0, 100},
   {"seed",        EBB_OPTION_SIZE, AT(seed),        "1",   "",        "the same seed draws the same samples", NULL, 0, 9007199254740992},
   {"folder",      EBB_OPTION_TEXT, AT(folder),      "samples", "",    "where samples.h5 and, of images, samples.png are written", NULL, 0, 0},
+  {"label",       EBB_OPTION_INT,  AT(label),       "-1",  "",        "class of all samples, where the network learnt a density of each; -1: classes take turns", NULL, -1, 1000000},
   {"between",     EBB_OPTION_LIST, AT(between),     "",    "",        "numbers of data.val's samples, two by two: goes from one to the other instead of drawing", NULL, 0, 2147483647},
   {"steps",       EBB_OPTION_INT,  AT(steps),       "8",   "samples", "from one to the other, both included", NULL, 2, 1000},
   {.key = NULL},
@@ -33,6 +34,7 @@ static void draw(ebb_sampler *s)
   for (int i = 0; i < s->count; i++) {
     ebb_rng g = {o->seed, EBB_RNG_SAMPLE, (uint32_t)i};
     for (size_t j = 0; j < s->values; j++) latent_at(s, i)[j] = (ebb_real)(o->temperature * ebb_rng_normal(g, j));
+    if (s->label) s->label[i] = o->label >= 0 ? o->label : i % s->config->data.classes;
   }
 }
 
@@ -71,11 +73,16 @@ static double distance(const ebb_sampler *s, const ebb_real *a, const ebb_real *
   return most;
 }
 
+/* What was read to go between. */
+typedef struct end { ebb_real *z; int32_t label; } end;
+
 /* One sample's latent value, and how well it comes back. */
-static ebb_status encode(ebb_sampler *s, ebb_real *z, const ebb_real *x)
+static ebb_status encode(ebb_sampler *s, const end *e, const ebb_real *x)
 {
   ebb_trainer *t = &s->trainer;
+  ebb_real    *z = e->z;
   ebb_view     y;
+  t->work.run.labels = s->label ? &e->label : NULL;
   EBB_TRY(ebb_trainer_predict(t, ebb_view_of((void *)x, s->shape), &y));
   memcpy(z, y.p, s->values * sizeof *z);
   ebb_release(&t->work.run);
@@ -86,18 +93,19 @@ static ebb_status encode(ebb_sampler *s, ebb_real *z, const ebb_real *x)
 }
 
 /* Those of a batch, whose first is number `first` of the set, that are wanted. */
-static ebb_status encode_batch(ebb_sampler *s, ebb_real *ends, const ebb_batch *batch, int first)
+static ebb_status encode_batch(ebb_sampler *s, end *ends, const ebb_batch *batch, int first)
 {
   const ebb_ints *wanted = &s->config->sample.between;
   for (int k = 0; k < wanted->count; k++) {
     int i = wanted->at[k] - first;
-    if (i >= 0 && i < batch->x.s.n)
-      EBB_TRY(encode(s, ends + (size_t)k * s->values, ebb_reals(batch->x) + (size_t)i * s->values));
+    if (i < 0 || i >= batch->x.s.n) continue;
+    if (s->label) ends[k].label = batch->labels[i];
+    EBB_TRY(encode(s, &ends[k], ebb_reals(batch->x) + (size_t)i * s->values));
   }
   return EBB_OK;
 }
 
-static ebb_status encode_ends(ebb_sampler *s, ebb_real *ends, ebb_source *source)
+static ebb_status encode_ends(ebb_sampler *s, end *ends, ebb_source *source)
 {
   ebb_batch batch;
   int       first = 0;
@@ -119,7 +127,7 @@ static ebb_status check_ends(const ebb_sampler *s)
   return EBB_OK;
 }
 
-static ebb_status read_ends(ebb_sampler *s, ebb_real *ends)
+static ebb_status read_ends(ebb_sampler *s, end *ends)
 {
   ebb_source *source;
   EBB_TRY(ebb_data_eval(&source, s->data, EBB_VAL_SET, s->trainer.plan.x.n));
@@ -128,16 +136,21 @@ static ebb_status read_ends(ebb_sampler *s, ebb_real *ends)
   return status;
 }
 
+/* Of the class of the nearer end. */
 static ebb_status interpolate(ebb_sampler *s)
 {
   const ebb_sample_options *o = &s->config->sample;
   size_t                    n = s->values;
-  ebb_real                 *ends = ebb_pool_take(&s->config->pool, (size_t)o->between.count * n * sizeof *ends);
+  ebb_pool                 *pool = &s->config->pool;
+  end                      *ends = ebb_pool_take(pool, (size_t)o->between.count * sizeof *ends);
+  for (int k = 0; k < o->between.count; k++) ends[k].z = ebb_pool_take(pool, n * sizeof(ebb_real));
   s->reconstruction = 0;
   EBB_TRY(read_ends(s, ends));
   for (int i = 0; i < s->count; i++) {
-    const ebb_real *a = ends + (size_t)(i / o->steps * 2) * n;
-    between(latent_at(s, i), a, a + n, n, i % o->steps / (double)(o->steps - 1));
+    const end *a = &ends[i / o->steps * 2];
+    double     share = i % o->steps / (double)(o->steps - 1);
+    between(latent_at(s, i), a[0].z, a[1].z, n, share);
+    if (s->label) s->label[i] = a[share > 0.5].label;
   }
   return EBB_OK;
 }
@@ -184,6 +197,19 @@ static ebb_status make_network(ebb_sampler *s, const char *checkpoint)
   return status;
 }
 
+static ebb_status label_samples(ebb_sampler *s)
+{
+  int classes = s->config->data.classes, label = s->config->sample.label;
+  if (!s->model.conditional && label >= 0)
+    return ebb_fail(EBB_CONFIG, "sample.label: expected a density of each class (model.condition), found one of all samples");
+  if (!s->model.conditional) return EBB_OK;
+  if (label >= classes)
+    return ebb_fail(EBB_CONFIG, "sample.label: expected one of the %d classes 0 .. %d, found %d", classes, classes - 1, label);
+  s->label = ebb_pool_take(&s->config->pool, (size_t)s->count * sizeof *s->label);
+  if (!s->data && label < 0 && s->count >= classes) s->columns = classes;
+  return EBB_OK;
+}
+
 ebb_status ebb_sampler_open(ebb_sampler *s, ebb_config *c, const char *checkpoint)
 {
   *s = (ebb_sampler){.config = c};
@@ -193,6 +219,7 @@ ebb_status ebb_sampler_open(ebb_sampler *s, ebb_config *c, const char *checkpoin
   EBB_TRY(make_network(s, checkpoint));
   EBB_TRY(ebb_checkpoint_load(checkpoint, &s->trainer, true));
   s->latent = ebb_pool_take(&c->pool, (size_t)s->count * s->values * sizeof *s->latent);
+  EBB_TRY(label_samples(s));
   if (s->data) return interpolate(s);
   draw(s);
   return EBB_OK;
@@ -205,6 +232,7 @@ ebb_status ebb_sampler_run(ebb_sampler *s, float *samples)
   ebb_view     x;
   for (int i = 0, n; i < s->count; i += n) {
     n = s->count - i < t->plan.x.n ? s->count - i : t->plan.x.n;
+    t->work.run.labels = s->label ? s->label + i : NULL;
     EBB_TRY(ebb_trainer_sample(t, ebb_view_of(latent_at(s, i), ebb_build_batch(s->shape, n)), &x));
     for (size_t j = 0; j < (size_t)n * s->values; j++)
       samples[(size_t)i * s->values + j] = in_units(&s->config->data, ebb_reals(x)[j], (int)(j % (size_t)s->shape.c));

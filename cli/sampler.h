@@ -14,11 +14,12 @@ typedef struct ebb_sampler {
   int         count;       /* samples that will be made                                             */
   int         columns;     /* in which they are best shown                                          */
   ebb_real   *latent;      /* (count, values)                                                       */
+  int32_t    *label;       /* (count) of a density of each class; else NULL                         */
   double      reconstruction; /* the largest |x - decode(encode(x))| of the data between which it goes; NaN: there are none */
 } ebb_sampler;
 
 /* The network and weights of a checkpoint, the moving mean where there is one. EBB_CONFIG: it is no flow, or sample.between does not
- * fit the data. Everything but memory of the network is in the configuration's pool. */
+ * fit the data or sample.label the network. Everything but memory of the network is in the configuration's pool. */
 ebb_status ebb_sampler_open(ebb_sampler *s, ebb_config *c, const char *checkpoint);
 
 /* All samples, (count, values) in the units of the data's file. The same for the same seed, on any number of threads. EBB_SOFTWARE. */

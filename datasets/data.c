@@ -134,7 +134,8 @@ static void note_norm(ebb_data_parts *p, const ebb_set *s)
   const char *mean = numbers_text(&d->mean, &p->pool), *std = numbers_text(&d->std, &p->pool);
   ebb_note(&p->notes, "mean %s, std %s, %s", mean, std, d->measured ? "measured on the training set" : "as given");
   bool integers = !ebb_h5_is_float(s->images->kind);
-  if (!d->measured && integers && d->mean.at[0] <= 1 && d->std.at[0] <= 1)
+  bool as_they_are = d->mean.at[0] == 0 && d->std.at[0] == 1;
+  if (!d->measured && integers && !as_they_are && d->mean.at[0] <= 1 && d->std.at[0] <= 1)
     ebb_note(&p->notes, "warning: %s holds %s; mean and std are in its units (0..255), and these look like 0..1",
              s->name, s->images->type);
 }

@@ -99,6 +99,13 @@ const char *ebb_network_training(const ebb_network *n)
   return n->flow == EBB_NO_FLOW ? "" : "optimizer=adam lr=0.001 skip=10";
 }
 
+bool ebb_network_conditional(const ebb_network *n, const void *options)
+{
+  for (const ebb_option *o = n->options; n->flow != EBB_NO_FLOW && o->key; o++)
+    if (strcmp(o->key, "condition") == 0) return *(const int *)(const void *)((const char *)options + o->offset) != 0;
+  return false;
+}
+
 ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes)
 {
   ebb_builder b;

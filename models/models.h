@@ -5,7 +5,7 @@
 #include "base/option.h"
 #include "compose/model.h"
 
-/* A flow learns a density: labels do not count. That of levels is one of whole numbers, such as grey levels, which it takes as they
+/* A flow learns a density: labels do not count, unless it is one of each class (ebb_network_conditional). That of levels is one of whole numbers, such as grey levels, which it takes as they
  * are and not standardised. */
 typedef enum ebb_network_flow { EBB_NO_FLOW, EBB_FLOW, EBB_FLOW_OF_LEVELS } ebb_network_flow;
 
@@ -33,6 +33,9 @@ ebb_status ebb_network_options(const ebb_network *network, void *options, const 
 
 /* What section train says of it unless somebody says otherwise, "lr=0.001 ...", or "": flows diverge by the standard step. */
 const char *ebb_network_training(const ebb_network *network);
+
+/* Do options say that a flow learns the density of each class? Then labels count. */
+bool ebb_network_conditional(const ebb_network *network, const void *options);
 
 /* A model of the catalogue: options is a struct of network->options_size bytes, set by its table. */
 ebb_status ebb_network_model(ebb_model *m, const ebb_network *network, const void *options, ebb_shape in, int classes);

@@ -31,7 +31,7 @@ typedef struct realnvp_options { int levels, width, blocks, norm, grey_levels; }
 ebb_status realnvp_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
 extern const ebb_option glow_option_table[];
-typedef struct glow_options { int levels, steps, width, coupling, scale, permutation, grey_levels; } glow_options;
+typedef struct glow_options { int levels, steps, width, coupling, scale, permutation, condition, grey_levels; } glow_options;
 ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
 extern const ebb_option nice_option_table[];

@@ -25,10 +25,12 @@ static bool is_flow(const ebb_layer *root)
   return true;
 }
 
-static void note_logdet(const ebb_layer *l, int depth, void *context)
+static void note(const ebb_layer *l, int depth, void *context)
 {
+  ebb_model *m = context;
   (void)depth;
-  if (l->ops->logdet) *(bool *)context = true;
+  m->logdet |= l->ops->logdet;
+  m->conditional |= l->ops->conditional;
 }
 
 ebb_status ebb_model_end(ebb_model *m, const ebb_builder *b, ebb_layer *root)
@@ -36,7 +38,7 @@ ebb_status ebb_model_end(ebb_model *m, const ebb_builder *b, ebb_layer *root)
   char text[EBB_SHAPE_TEXT];
   m->root = root;
   m->flow = is_flow(root);
-  ebb_model_walk(m, note_logdet, &m->logdet);
+  ebb_model_walk(m, note, m);
   m->params = b->first;
   m->layers = b->layers;
   m->weights = b->weights;

@@ -9,6 +9,7 @@ typedef struct ebb_model {
   const ebb_layer *root;         /* a sequence                                                      */
   ebb_shape        in, out;      /* of one sample, n = 1                                            */
   bool             logdet;       /* some layers have a log|det|: they are undone but for rounding   */
+  bool             conditional;  /* some layers look at samples' labels                             */
   bool             flow;         /* invertible from end to end: its loss is a likelihood, which looks at no labels */
   const ebb_param *params;       /* a list, in PyTorch's order                                      */
   int              layers;       /* number of layers, composites included; ids are 0 .. layers - 1  */

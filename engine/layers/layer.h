@@ -28,6 +28,7 @@ typedef struct ebb_layer_ops {
   bool in_place;         /* forward may be called with y == x                                              */
   bool ignores_x;        /* backward does not read x (only its shape)                                       */
   bool logdet;           /* adds to the run's log|det|                                                       */
+  bool conditional;      /* looks at the run's labels                                                        */
   bool transparent;      /* a reversible composite that itself sees to what those inside keep, by the policy */
   ebb_dx_place dx_place;
 

@@ -53,6 +53,9 @@ ebb_layer *ebb_widen(ebb_builder *b, const char *name, int in, int out, int stri
 /* conv_transpose.c -- kernel = stride (D, H, W). Weights PyTorch's (I, O, K...), fill U(+-1/sqrt(out taps)). */
 ebb_layer *ebb_conv_transpose(ebb_builder *b, const char *name, int in, int out, const int stride[3]);
 
+/* class_planes.c -- y = [x | a plane of each class, 1 in that of the sample's label]; the run's labels are those of samples. */
+ebb_layer *ebb_class_planes(ebb_builder *b, const char *name, int classes);
+
 /* concat.c -- y = [x | F(x)] */
 ebb_layer *ebb_concat(ebb_builder *b, const char *name, const ebb_layer *f);
 

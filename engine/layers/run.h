@@ -64,6 +64,7 @@ typedef struct ebb_run {
   ebb_keep        keep;
   double         *logdet;     /* (n) log|det| of each sample, added up on the way forward; NULL: not wanted */
   double          dlogdet;    /* the derivative of the loss by each of them                */
+  const int32_t  *labels;     /* (n) of the samples, for what depends on their class, below 0: none; NULL: none has one */
   ebb_real       *first;      /* the weights, while a first batch decides on some of them; else NULL */
   ebb_events      events;
   const struct ebb_layer *measured; /* the norm whose input was measured when it was written, just now */

@@ -150,9 +150,10 @@ static ebb_status check_finite(const ebb_trainer *t, double loss, double norm)
 
 /* ---- one step ------------------------------------------------------------------------------------------------- */
 /* The next batch; labels that are to be left out become negative, which loss and metrics know. */
-static ebb_status next_batch(const ebb_trainer *t, ebb_source *source, ebb_batch *batch)
+static ebb_status next_batch(ebb_trainer *t, ebb_source *source, ebb_batch *batch)
 {
   EBB_TRY(source->ops->next(source, batch));
+  if (t->model->conditional) t->work.run.labels = batch->labels;
   if (t->options.ignore < 0 || t->model->flow) return EBB_OK;
   size_t labels = (size_t)batch->x.s.n * ebb_sites(t->model->out);
   for (size_t i = 0; i < labels; i++)

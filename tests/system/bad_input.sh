@@ -49,6 +49,10 @@ refuses 'likelihoods of what is no flow' 64 'normalizing flow' -- "$EBB" eval pl
 "$EBB" train realnvp data.train=good.h5 model.width=4 model.blocks=0 train.batch=8 train.steps=2 out=flow > /dev/null 2>&1
 refuses 'one end only' 78 'even number' -- "$EBB" sample flow/checkpoint_last.h5 sample.between=3
 refuses 'an end that is not there' 78 'below the' 1000000 -- "$EBB" sample flow/checkpoint_last.h5 sample.between=3,1000000
+refuses 'a class of a density of all' 78 sample.label model.condition -- "$EBB" sample flow/checkpoint_last.h5 sample.label=0
+"$EBB" train glow data.train=good.h5 model.steps=1 model.width=4 model.condition=prior train.batch=8 train.steps=2 out=classes > /dev/null 2>&1
+refuses 'a class that is not there' 78 sample.label 1000 -- "$EBB" sample classes/checkpoint_last.h5 sample.label=1000
+refuses 'images without labels for a density of each class' 65 label -- "$EBB" train glow data.train=unlabelled.h5 model.condition=prior out=run
 refuses 'a temperature below 0' 78 sample.temperature -- "$EBB" sample flow/checkpoint_last.h5 sample.temperature=-1
 "$EBB" sample flow/checkpoint_last.h5 sample.count=2 > /dev/null
 refuses 'samples that are there' 73 samples/samples.h5 --force -- "$EBB" sample flow/checkpoint_last.h5 sample.count=3

@@ -88,7 +88,7 @@ check 'train --force' "$EBB" train "${options[@]}" out=forced --force data.val=g
 check 'leaves nothing of the run before' test ! -e forced/nonfinite.json
 flow=(data.train=good.h5 train.batch=16 train.steps=4 train.optimizer=adam train.lr=0.001 train.log_every=2 model.width=4)
 for name in 'nice model.hidden=2' 'realnvp model.blocks=1' 'realnvp model.blocks=1 model.norm=batch' 'glow model.steps=2 model.permutation=plu' 'glow model.steps=2 model.permutation=random' \
-            'glow model.steps=2' 'glow model.steps=2 model.coupling=additive'; do
+            'glow model.steps=2' 'glow model.steps=2 model.coupling=additive' 'glow model.steps=2 model.condition=prior' 'glow model.steps=2 model.condition=all'; do
   read -ra words <<< "$name"
   check "train $name" says 'bits/dim' "$EBB" train "${words[@]}" "${flow[@]}" out=flow --force
   check "eval of it" says '"bits_per_dimension"' "$EBB" eval --json flow/checkpoint_best.h5
@@ -112,6 +112,12 @@ draw() { "$EBB" sample flow/checkpoint_best.h5 sample.count=20 sample.folder="$1
 draw one train.threads=1 && draw two train.threads=2 train.batch=3 && draw three sample.seed=2
 check 'samples do not depend on threads or batches' cmp one/samples.h5 two/samples.h5
 check 'another seed draws others' fails_cmp one/samples.h5 three/samples.h5
+draw zero sample.label=0 && draw other sample.label=1
+check 'another class, too' fails_cmp zero/samples.h5 other/samples.h5
+"$EBB" train realnvp model.blocks=0 "${flow[@]}" run.drift=1e-12 out=drift > drift.txt 2>&1
+grep -q '^drift: the input of level0.* came back off by .* of its size; step 1 is left out, .* kept from now on: .* planned' drift.txt &&
+  sed -n 2p drift/log.csv | grep -q ',1$'
+verdict $? 'what does not come back is said, and held' "$(cat drift.txt drift/log.csv)"
 # ---- tables: rows without labels, from text to a likelihood
 awk 'BEGIN {srand(7); print "a,b,c"; for (i = 0; i < 600; i++) {a = rand(); b = rand(); print a "," (i % 10 ? b : "NA") "," a * b + rand() / 10}}' > table.csv
 check 'convert table' says '3 columns; rows: 432 train, 54 val, 54 test, shuffled by seed 3; 60 with missing values' "$EBB" convert --seed=3 table table.csv table.h5

@@ -135,14 +135,14 @@ static const ebb_layer *on_the_stream(const ebb_model *m)
   }
 }
 
-/* A small one, with weights that are far from those of the identity; images of 9 x `width` pixels. */
+/* A small network, with weights that are far from those of the identity. */
 typedef struct pixels { ebb_pool pool; ebb_model m; ebb_plan plan; ebb_workspace w; ebb_shape s; } pixels;
 
-static void pixels_open(pixels *t, const char *words, int width)
+static void pixels_open(pixels *t, const char *network, const char *words, int height, int width)
 {
-  const ebb_network *n = ebb_network_find("nice");
+  const ebb_network *n = ebb_network_find(network);
   void              *options = ebb_pool_take(&t->pool, n->options_size);
-  t->s = (ebb_shape){.rank = 2, .n = 5, .d = 1, .h = 9, .w = width, .c = 1};
+  t->s = (ebb_shape){.rank = 2, .n = 5, .d = 1, .h = height, .w = width, .c = 1};
   ck_assert(ebb_network_options(n, options, words, &t->pool) == EBB_OK);
   ck_assert_msg(ebb_network_model(&t->m, n, options, t->s, 10) == EBB_OK, "%s", ebb_message());
   ebb_plan_make(&t->plan, &t->m, t->s, (ebb_plan_options){.inverse = true}, &t->pool);
@@ -163,7 +163,7 @@ static void pixels_close(pixels *t)
 START_TEST(nice_is_undone_to_the_bit)
 {
   pixels t = {.pool = {0}};
-  pixels_open(&t, "width=32", 8 + _i);
+  pixels_open(&t, "nice", "width=32", 9, 8 + _i);
   ebb_shape        flat = {.rank = 2, .n = t.s.n, .d = 1, .h = 1, .w = 1, .c = t.s.h * t.s.w, .stream = true};
   ebb_fixed       *x = ebb_pool_take(&t.pool, ebb_bytes(flat)), *z = ebb_pool_take(&t.pool, ebb_bytes(flat));
   ebb_view         v = ebb_view_of(z, flat);
@@ -181,7 +181,7 @@ END_TEST
 START_TEST(nice_parts_even_pixels_from_odd_ones)
 {
   pixels t = {.pool = {0}};
-  pixels_open(&t, "couplings=1 width=32", 8 + _i);
+  pixels_open(&t, "nice", "couplings=1 width=32", 9, 8 + _i);
   ebb_real *x = ebb_pool_take(&t.pool, ebb_bytes(t.s));
   ebb_view  z;
   size_t    sites = (size_t)(t.s.h * t.s.w);
@@ -193,6 +193,47 @@ START_TEST(nice_parts_even_pixels_from_odd_ones)
     else ck_assert_msg(off < 0 || off > 1, "odd pixel %zu is off by %g", i % sites, off);
   }
   ebb_release(&t.w.run);
+  pixels_close(&t);
+}
+END_TEST
+
+/* z of x, by labels (5) or NULL; and x of that again. */
+static void there_and_back(pixels *t, ebb_real *z, double *logdet, ebb_real *x, const int32_t *labels)
+{
+  ebb_view y;
+  t->w.run.labels = labels;
+  ebb_forward(&t->w.run, &t->m, ebb_view_of(x, t->s), &y);
+  memcpy(z, y.p, ebb_bytes(t->s));
+  memcpy(logdet, t->w.run.logdet, (size_t)t->s.n * sizeof *logdet);
+  ebb_release(&t->w.run);
+  ebb_inverse(&t->w.run, &t->m, y = ebb_view_of(z, t->s), &y);
+  for (size_t i = 0; i < ebb_count(t->s); i++) ck_assert_msg(ebb_reals(y)[i] == x[i], "%g, then %g", (double)x[i], (double)ebb_reals(y)[i]);
+  ebb_release(&t->w.run);
+}
+
+/* What a sample becomes depends on its own label, and on nobody else's; of a sample without one, and where there are none, alike. */
+START_TEST(a_density_of_each_class_looks_at_the_samples_own)
+{
+  static const char *const words[] = {"levels=2 steps=2 width=8 condition=prior", "levels=2 steps=2 width=8 condition=all"};
+  static const int32_t     labels[3][5] = {{3, 0, -1, 9, 2}, {3, 1, -1, 9, 2}, {-1, -1, -1, -1, -1}};
+  pixels t = {.pool = {0}};
+  pixels_open(&t, "glow", words[_i], 8, 8);
+  for (size_t i = 0; i < t.m.weights; i++) t.w.weights[i] += (ebb_real)(0.1 * ebb_rng_normal((ebb_rng){5, EBB_RNG_TEST, 1}, i));
+  size_t    one = ebb_count(t.s) / (size_t)t.s.n;
+  double    logdet[4][5];
+  ebb_real *z[4], *x = ebb_pool_take(&t.pool, ebb_bytes(t.s));
+  for (size_t i = 0; i < ebb_count(t.s); i++) x[i] = (ebb_real)ebb_rng_below((ebb_rng){5, EBB_RNG_TEST, 2}, i, 256);
+  for (int k = 0; k < 4; k++) {
+    z[k] = ebb_pool_take(&t.pool, ebb_bytes(t.s));
+    there_and_back(&t, z[k], logdet[k], x, k < 3 ? labels[k] : NULL);
+  }
+  ck_assert(t.m.conditional);
+  for (size_t i = 0; i < 5; i++) {
+    ck_assert((memcmp(z[0] + i * one, z[1] + i * one, one * sizeof **z) == 0) == (i != 1));
+    ck_assert((logdet[0][i] == logdet[1][i]) == (i != 1));
+    ck_assert((memcmp(z[0] + i * one, z[2] + i * one, one * sizeof **z) == 0) == (labels[0][i] < 0));
+  }
+  ck_assert(memcmp(z[2], z[3], ebb_bytes(t.s)) == 0);
   pixels_close(&t);
 }
 END_TEST
@@ -401,6 +442,7 @@ int main(void)
   tcase_add_test(all, nice_has_its_papers_count);
   tcase_add_loop_test(all, nice_is_undone_to_the_bit, 0, 2);
   tcase_add_loop_test(all, nice_parts_even_pixels_from_odd_ones, 0, 2);
+  tcase_add_loop_test(all, a_density_of_each_class_looks_at_the_samples_own, 0, 2);
   tcase_add_loop_test(all, glow_has_its_authors_counts, 0, (int)(sizeof glows / sizeof *glows));
   tcase_add_loop_test(all, iunets_have_their_authors_counts, 0, IUNETS);
   tcase_add_loop_test(all, parameter_counts_are_the_published_ones, 0, (int)(sizeof counts / sizeof *counts));
