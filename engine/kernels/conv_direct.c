@@ -9,7 +9,8 @@
  * zero border into its own slice of the scratch (in depth a ring of as many planes as there are taps), unless no tap leaves
  * the image. A tile then needs nothing but one pointer a pixel and a list of tap offsets, so that stride, dimension and
  * row ends are no cases of their own; tiles that run over the block's end repeat its last pixel. Rows with three taps
- * and stride 1, as most layers have, take the faster tile for runs of pixels.
+ * and stride 1, as most layers have, take the faster tile for runs of pixels. Rows of taps (in 3-D planes) that lie outside the
+ * image are left out; columns are not, whose zeros are multiplied.
  * Cost: 2 taps Cin Cout FLOP an output pixel. */
 #include "kernels/conv_tile.h"
 #include "kernels/conv_ways.h"
@@ -281,24 +282,43 @@ static bool takes_runs(const class *c, int vectors)
   return a->taps == RUN_TAPS && a->stride == 1 && a->count >= NARROW_RUN && (vectors == 1 || REGISTERS == 32);
 }
 
-/* All sweeps of one panel over a block, so that each sweep's weights stay in L1 while it passes. */
-static void panel_block(const pass *p, const class *c, const block *b, const float *panels, const ptrdiff_t *offsets, int v,
-                        ahead *next)
+/* Taps of a class that rows of a block have inside the image. In the order of taps only those of the outermost dimension that has
+ * several can be left out: depths, or else rows. */
+typedef struct band { int first, end, rows; } band;
+
+/* The band that begins with row j, of at most `rows`, at depth d. */
+static band band_at(const class *c, int d, int j, int rows)
+{
+  const axis *ad = &c->a[0], *ah = &c->a[1];
+  bool        deep = ad->taps > 1;
+  inside      in = deep ? taps_inside(ad, d) : taps_inside(ah, j);
+  int         inner = (deep ? ah->taps : 1) * c->a[2].taps, same = deep ? rows : 1;
+  if (c->taps == 0) return (band){.rows = rows};
+  for (; same < rows; same++) {
+    inside next = taps_inside(ah, j + same);
+    if (next.first != in.first || next.end != in.end) break;
+  }
+  return (band){in.first * inner, in.end * inner, same};
+}
+
+/* All sweeps of one panel over a band's rows, so that each sweep's weights stay in L1 while it passes. */
+static void panel_block(const pass *p, const class *c, const band *in, const block *b, const float *panels, const ptrdiff_t *offsets,
+                        int v, ahead *next)
 {
   int   vectors = least(WIDE, p->vectors - v), lanes = vectors * VL, channel = v * VL;
   bool  runs = takes_runs(c, vectors);
   int   group = runs ? RUN_TAPS : 1; /* taps that stay together */
   int   pieces = parts(p->ci, STEPS / group), ci = parts(p->ci, pieces);
-  int groups = c->taps / group, sweeps = most(1, parts(groups, STEPS / (ci * group))),
+  int groups = (in->end - in->first) / group, sweeps = most(1, parts(groups, STEPS / (ci * group))),
       taps = parts(groups, sweeps) * group;
   const float *panel = panels + (size_t)channel * (size_t)c->taps * (size_t)p->ci;
   sweep s = {.w_tap = (size_t)(p->ci * lanes), .b = p->b ? p->b + channel : NULL, .first = true, .next = next,
              .tail = least(VL, p->co - channel - (vectors - 1) * VL)};
-  for (int t = 0; t == 0 || t < c->taps; t += most(1, taps))
+  for (int t = in->first; t == in->first || t < in->end; t += most(1, taps))
     for (int k = 0; k < p->ci; k += ci) {
       s.w = panel + ((size_t)t * (size_t)p->ci + (size_t)k) * (size_t)lanes;
       s.offset = offsets + t;
-      s.taps = least(taps, c->taps - t);
+      s.taps = least(taps, in->end - t);
       s.ci = least(ci, p->ci - k);
       if (runs) sweep_runs(b, channel, vectors, k, &s);
       else sweep_block(b, channel, vectors, k, &s);
@@ -403,7 +423,12 @@ static void class_block(const pass *p, const class *c, const float *panels, cons
   if (p->y.how != EBBK_SET) b.y = k->results, b.y_row = (size_t)(b.columns * p->co), b.y_pixel = (size_t)p->co;
   b.x = k->x, b.x_row = (size_t)p->a[1].stride * k->s.row, b.x_pixel = (size_t)p->a[2].stride * k->s.pixel;
   tap_offsets(k->offsets, p, c, d * p->a[0].stride, &k->s);
-  for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, c, &b, panels, k->offsets, v, &k->next);
+  for (int r = 0, end = b.rows; r < end; r += b.rows) {
+    band in = band_at(c, d, row + r, end - r);
+    b.rows = in.rows;
+    for (int v = 0; v < p->vectors; v += WIDE) panel_block(p, c, &in, &b, panels, k->offsets, v, &k->next);
+    b.x += (size_t)b.rows * b.x_row, b.y += (size_t)b.rows * b.y_row;
+  }
   if (p->y.how != EBBK_SET) write_block(p, &to, k->results, &k->seen);
 }
 

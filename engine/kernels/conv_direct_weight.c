@@ -12,7 +12,7 @@
  * what a tile reads is contiguous, so that a piece of pixels stays in L1 for all taps and channels, whatever the number
  * of channels, and odd channel counts are zeros. Where a row has three taps and stride 1, a tile takes those three
  * together, with each dy in a register for all of them. Of small flat images several samples are packed at a time: the fewer
- * pixels a tile adds up, the more often its sums go to L2 and back. Cost: 2 taps Cin Cout FLOP an output pixel. */
+ * pixels a tile adds up, the more often its sums go to L2 and back. Planes and rows of taps outside the image are left out. Cost: 2 taps Cin Cout FLOP an output pixel. */
 #include "kernels/conv_parts.h"
 #include "kernels/conv_ways.h"
 #include "kernels/deal.h"
@@ -173,7 +173,7 @@ static void pack_output(float *to, const plan *p, const float *dy, size_t pixels
 /* Pixels of both operands: x from the tile's first channel and tap on, dy from its first vector on. */
 typedef struct piece {
   const float *x, *dy;
-  size_t       x_sample, x_row, x_pixel, dy_vector; /* dy's pixels follow one another, VL apart */
+  size_t       x_sample, x_row, x_pixel, dy_sample, dy_vector; /* dy's pixels follow one another, VL apart */
   int          samples, rows, columns;
   ahead       *next;                                /* of both operands: a step a row */
 } piece;
@@ -182,6 +182,11 @@ typedef struct piece {
 INLINE const float *row_of(const piece *s, int i)
 {
   return s->x + (size_t)(i / s->rows) * s->x_sample + (size_t)(i % s->rows) * s->x_row;
+}
+
+INLINE const float *results_of(const piece *s, int i)
+{
+  return s->dy + (size_t)(i / s->rows) * s->dy_sample + (size_t)(i % s->rows) * (size_t)s->columns * VL;
 }
 
 INLINE void add_to(float *sum, vec v)
@@ -201,12 +206,11 @@ INLINE void ask_for(const int channels, const int vectors, const float *sum, siz
 /* sum[i, v] += sum over pixels of x[i] dy[v] */
 INLINE void tile(const int channels, const int vectors, float *sum, size_t sum_row, const piece *s)
 {
-  vec          acc[OUTER_MOST][2], b[2];
-  const float *dy = s->dy;
+  vec acc[OUTER_MOST][2], b[2];
   outer_clear(channels, vectors, acc);
   ask_for(channels, vectors, sum, sum_row);
   for (int i = 0; i < s->samples * s->rows; i++) {
-    const float *x = row_of(s, i);
+    const float *x = row_of(s, i), *dy = results_of(s, i);
     look_ahead(&s->next[0]);
     look_ahead(&s->next[1]);
     for (int w = 0; w < s->columns; w++, x += s->x_pixel, dy += VL) {
@@ -246,14 +250,13 @@ INLINE void add_column(vec acc[ROW_TAPS][STEP], const float *x, const vec b[ROW_
  * c, c - 1 and c - 2. Rows of at least two columns. */
 NOINLINE void row_tile(float *sum, size_t sum_tap, size_t sum_row, const piece *s)
 {
-  vec          acc[ROW_TAPS][STEP], b[ROW_TAPS];
-  const float *dy = s->dy;
+  vec acc[ROW_TAPS][STEP], b[ROW_TAPS];
   UNROLL
   for (int j = 0; j < ROW_TAPS; j++)
     UNROLL
     for (int i = 0; i < CHANNELS; i++) acc[j][i] = (vec){0};
-  for (int r = 0; r < s->samples * s->rows; r++, dy += s->columns * VL) {
-    const float *x = row_of(s, r), *at = dy, *end = dy + s->columns * VL;
+  for (int r = 0; r < s->samples * s->rows; r++) {
+    const float *x = row_of(s, r), *at = results_of(s, r), *end = at + s->columns * VL;
     look_ahead(&s->next[0]);
     look_ahead(&s->next[1]);
     b[0] = load(at);
@@ -282,14 +285,27 @@ typedef struct window {
   size_t       block, sample, plane, row; /* floats of x in a channel block, a sample, a plane, a row */
   size_t       pixels;                    /* of dy */
   int          samples;
-  int          first_plane;               /* of the ring */
+  int          depth, top;                /* the first result's */
 } window;
 
 /* x at the first tap of a row of taps. */
 static const float *taps_at(const plan *p, const window *in, int channel, int td, int th)
 {
-  return in->x + (size_t)(channel / STEP) * in->block + (size_t)((in->first_plane + td) % p->a[0].taps) * in->plane +
-         (size_t)th * in->row + channel % STEP;
+  int plane = (in->depth * p->a[0].stride + td) % p->a[0].taps; /* of the ring */
+  return in->x + (size_t)(channel / STEP) * in->block + (size_t)plane * in->plane + (size_t)th * in->row + channel % STEP;
+}
+
+/* What a piece from `row` on has of rows for which row th of the taps is inside the image: the others add zeros. */
+static piece rows_inside(const plan *p, const window *in, piece s, int row, int th)
+{
+  const axis *a = &p->a[1];
+  int         first = 0, end = s.rows;
+  while (first < end && taps_inside(a, in->top + row + first).first > th) first++;
+  while (first < end && taps_inside(a, in->top + row + end - 1).end <= th) end--;
+  s.x += (size_t)first * s.x_row;
+  s.dy += (size_t)(first * s.columns) * VL;
+  s.rows = end - first;
+  return s;
 }
 
 static bool takes_rows(const plan *p)
@@ -317,18 +333,20 @@ static void add_piece(const plan *p, float *sum, const window *in, int row, int 
 {
   size_t lanes = (size_t)(p->vectors * VL), line = (size_t)p->a[2].taps * (size_t)p->padded * lanes;
   int    columns = p->a[2].count;
+  inside deep = taps_inside(&p->a[0], in->depth);
   piece  s = {.x_sample = in->sample, .x_row = (size_t)p->a[1].stride * in->row, .x_pixel = (size_t)p->a[2].stride * STEP,
-              .dy_vector = in->pixels * VL, .samples = in->samples, .rows = rows, .columns = columns, .next = next};
+              .dy_sample = in->pixels / (size_t)in->samples * VL, .dy_vector = in->pixels * VL, .samples = in->samples, .rows = rows, .columns = columns, .next = next};
   for (int v = 0, vectors; v < p->vectors; v += vectors) {
     vectors = takes_rows(p) ? 1 : least(2, p->vectors - v);
     int step = takes_rows(p) || vectors == 2 ? CHANNELS : STEP;
     s.dy = in->dy + ((size_t)v * in->pixels + (size_t)(row * columns)) * VL;
     for (int i = 0; i < channels; i += step) {
       float *to = sum + (size_t)i * lanes + (size_t)(v * VL);
-      for (int td = 0; td < p->a[0].taps; td++)
-        for (int th = 0; th < p->a[1].taps; th++, to += line) {
+      for (int td = deep.first; td < deep.end; td++)
+        for (int th = 0; th < p->a[1].taps; th++) {
           s.x = taps_at(p, in, i, td, th) + (size_t)row * s.x_row;
-          add_taps(p, to, s, vectors);
+          piece part = rows_inside(p, in, s, row, th);
+          if (part.rows) add_taps(p, to + (size_t)(td * p->a[1].taps + th) * line, part, vectors);
         }
     }
   }
@@ -365,7 +383,7 @@ static place place_of(const plan *p, int i)
 
 static window window_of(const plan *p, const place *q, const float *x, const float *dy)
 {
-  window in = {.x = x, .dy = dy, .plane = plane_floats(p, q->rows), .samples = q->samples, .first_plane = q->d * p->a[0].stride};
+  window in = {.x = x, .dy = dy, .plane = plane_floats(p, q->rows), .samples = q->samples, .depth = q->d, .top = q->row};
   in.row = (size_t)axis_reach(&p->a[2], p->a[2].count) * STEP;
   in.sample = in.plane * (size_t)p->a[0].taps;
   in.block = in.sample * (size_t)q->samples;

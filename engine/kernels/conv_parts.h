@@ -49,6 +49,15 @@ INLINE size_t aligned(size_t bytes)
   return (bytes + 63) / 64 * 64;
 }
 
+/* Taps of result j that are inside the image: from the first to before the end; those outside add zeros, and need not. */
+typedef struct inside { int first, end; } inside;
+
+INLINE inside taps_inside(const axis *a, int j)
+{
+  int at = j * a->stride + a->shift, first = least(a->taps, most(0, -at));
+  return (inside){first, most(first, least(a->taps, a->in - at))};
+}
+
 /* ---- the input: an ebbk_input from a channel on, `c` of them --------------------------------------------------------- */
 typedef struct source {
   const float *x, *scale, *shift;
