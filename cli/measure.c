@@ -200,7 +200,8 @@ ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warm
 {
   ebb_model m;
   ebb_input in;
-  c->run.backward = mode;
+  c->run.backward = (int)mode;
+  if (mode != EBB_AUTO) c->run.memory = 0;
   EBB_TRY(ebb_build_input(&in, c));
   EBB_TRY(ebb_build_model(&m, c, in.shape, in.classes));
   *answer = json_object();

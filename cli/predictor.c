@@ -89,8 +89,7 @@ static ebb_status plan_bytes(const chooser *k, const ebb_windows *w, size_t *byt
   ebb_pool  pool = {0};
   const ebb_config *c = k->p->config;
   EBB_TRY(ebb_build_model(&model, c, input_of(w, k->patch), c->data.classes));
-  ebb_plan_make(&plan, &model, input_of(w, k->patch),
-                (ebb_plan_options){.policy = (ebb_policy)c->run.backward, .batches = bytes_beside(k->p, w, model.out.c)}, &pool);
+  ebb_plan_make(&plan, &model, input_of(w, k->patch), (ebb_plan_options){.batches = bytes_beside(k->p, w, model.out.c)}, &pool);
   *bytes = plan.peak;
   ebb_pool_clear(&pool);
   ebb_model_destroy(&model);

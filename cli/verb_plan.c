@@ -38,6 +38,13 @@ static void add_node(const ebb_layer *l, int depth, void *context)
   json_array_append_new(children, t->open[depth]);
 }
 
+static json_t *forecast_json(const ebb_plan *p, const ebb_model *m)
+{
+  ebb_forecast f = ebb_plan_forecast(p, m);
+  return json_pack("{s:i, s:i, s:f, s:f, s:f}", "blocks", f.blocks, "not_replayed", f.kept, "seconds", f.planned, "seconds_all_replayed",
+                   f.replayed, "seconds_none_replayed", f.spared);
+}
+
 static int print_json(const ebb_plan *p, const ebb_model *m)
 {
   tree t = {.plan = p, .model = m};
@@ -46,9 +53,10 @@ static int print_json(const ebb_plan *p, const ebb_model *m)
                             (json_int_t)p->gradients, "optimizer", (json_int_t)p->optimizer, "state", (json_int_t)p->state,
                             "stream", (json_int_t)p->stream, "kept", (json_int_t)p->kept, "scratch", (json_int_t)p->scratch,
                             "batches", (json_int_t)p->batches, "peak", (json_int_t)p->peak);
-  return ebb_print_json(json_pack("{s:s, s:i, s:o, s:I, s:s, s:o, s:o}", "model", m->name, "batch", p->x.n, "shape",
+  return ebb_print_json(json_pack("{s:s, s:i, s:o, s:I, s:s, s:o*, s:o, s:o}", "model", m->name, "batch", p->x.n, "shape",
                                   ebb_json_shape(p->x), "parameters", (json_int_t)m->weights, "backward",
-                                  ebb_policy_names[p->options.policy], "bytes", bytes, "tree", t.open[0]));
+                                  ebb_policy_names[p->options.policy], "forecast", p->costs ? forecast_json(p, m) : NULL, "bytes", bytes,
+                                  "tree", t.open[0]));
 }
 
 /* ---- text ----------------------------------------------------------------------------------------------------- */
@@ -56,6 +64,13 @@ static void print_line(const char *name, size_t bytes, const char *what)
 {
   char text[EBB_BYTES_TEXT];
   printf("  %-10s %14zu  %10s  %s\n", name, bytes, ebb_print_bytes(text, bytes), what);
+}
+
+static void print_forecast(const ebb_plan *p, const ebb_model *m)
+{
+  ebb_forecast f = ebb_plan_forecast(p, m);
+  printf("\n%d of %d reversible blocks are not replayed; all take %.4g s of a step, as measured: %.4g s if all were replayed, %.4g s if none\n",
+         f.kept, f.blocks, f.planned, f.replayed, f.spared);
 }
 
 static int print_human(const ebb_plan *p, const ebb_model *m)
@@ -73,6 +88,7 @@ static int print_human(const ebb_plan *p, const ebb_model *m)
   print_line("scratch", p->scratch, "gradients of activations, and one block's inside");
   print_line("batches", p->batches, "input: two batches that take turns, and the readers' own");
   print_line("peak", p->peak, "all together, to the byte");
+  if (p->costs) print_forecast(p, m);
   return EBB_OK;
 }
 
@@ -82,11 +98,10 @@ static int plan(const ebb_flags *flags, const ebb_config *c, const ebb_model *m,
   ebb_pool pool = {0};
   ebb_plan p;
   ebb_loss loss = ebb_train_loss(&c->train, m);
-  ebb_plan_make(&p, m, x, (ebb_plan_options){.policy = (ebb_policy)c->run.backward, .training = true, .drift = c->run.drift,
-                                             .optimizer = ebb_optim_bytes(&c->train, m), .batches = batches,
-                                             .loss = ebb_loss_scratch(&loss, ebb_build_batch(m->out, x.n))},
-                &pool);
-  int code = flags->json ? print_json(&p, m) : print_human(&p, m);
+  ebb_plan_options o = {.training = true, .optimizer = ebb_optim_bytes(&c->train, m), .batches = batches,
+                        .loss = ebb_loss_scratch(&loss, ebb_build_batch(m->out, x.n))};
+  ebb_status status = ebb_train_plan(&p, m, x, &c->run, o, &pool);
+  int        code = status != EBB_OK ? ebb_verb_failed(status) : flags->json ? print_json(&p, m) : print_human(&p, m);
   ebb_pool_clear(&pool);
   return code;
 }

@@ -27,26 +27,28 @@ typedef struct row {
   bool        same;                   /* weights, momenta, statistics as under store   */
 } row;
 
+enum { MODES = EBB_POLICIES + 1 }; /* and auto */
+
 typedef struct profile {
   ebb_config      *config;
   const ebb_flags *flags;
   ebb_words        words;
   ebb_model        model;
   ebb_shape        x;
-  int              order[EBB_POLICIES], modes;
-  row              rows[EBB_POLICIES];
+  int              order[MODES], modes;
+  row              rows[MODES];
 } profile;
 
 /* ---- which modes ---------------------------------------------------------------------------------------------- */
 static ebb_status mode_read(int *mode, const char *word)
 {
-  for (int i = 0; i < EBB_POLICIES; i++)
+  for (int i = 0; i < MODES; i++)
     if (strcmp(ebb_policy_names[i], word) == 0) {
       *mode = i;
       return EBB_OK;
     }
-  const char *near = ebb_nearest(word, ebb_policy_names, EBB_POLICIES);
-  return ebb_fail(EBB_USAGE, "--modes: expected reverse, store or checkpoint, found '%s'%s%s%s", word,
+  const char *near = ebb_nearest(word, ebb_policy_names, MODES);
+  return ebb_fail(EBB_USAGE, "--modes: expected reverse, store, checkpoint or auto, found '%s'%s%s%s", word,
                   near ? "\nhint: did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
@@ -62,7 +64,7 @@ static ebb_status modes_read(profile *p, const char *text)
     p->rows[mode].wanted = true;
     text += length + (text[length] == ',');
   }
-  return p->modes ? EBB_OK : ebb_fail(EBB_USAGE, "--modes: expected reverse, store or checkpoint, found nothing");
+  return p->modes ? EBB_OK : ebb_fail(EBB_USAGE, "--modes: expected reverse, store, checkpoint or auto, found nothing");
 }
 
 /* ---- running -------------------------------------------------------------------------------------------------- */
@@ -194,7 +196,7 @@ static void cell_error(char text[64], const profile *p, const row *r)
 }
 static void cell_same(char text[64], const profile *p, const row *r)
 {
-  bool rounds = r == &p->rows[EBB_REVERSE] && p->config->network->flow != EBB_NO_FLOW;
+  bool rounds = (r == &p->rows[EBB_REVERSE] || r == &p->rows[EBB_AUTO]) && p->config->network->flow != EBB_NO_FLOW;
   strcpy(text, !p->rows[EBB_STORE].wanted ? "-" : r->same ? "yes" : rounds ? "but rounding" : "NO");
 }
 
@@ -253,7 +255,7 @@ static ebb_status write_csv(const profile *p)
 
 static void draw(const profile *p)
 {
-  ebb_report_bar bars[EBB_POLICIES];
+  ebb_report_bar bars[MODES];
   char           title[160], shape[EBB_SHAPE_TEXT];
   for (int i = 0; i < p->modes; i++) {
     const row *r = &p->rows[p->order[i]];
@@ -312,7 +314,7 @@ static int parent(const ebb_flags *flags, ebb_config *c, ebb_words words)
   ebb_status status = prepare(&p);
   if (status == EBB_OK) status = measure_all(&p);
   int code = status == EBB_OK ? tell(&p) : ebb_verb_failed(status);
-  for (int i = 0; i < EBB_POLICIES; i++) json_decref(p.rows[i].answer);
+  for (int i = 0; i < MODES; i++) json_decref(p.rows[i].answer);
   if (p.model.root) ebb_model_destroy(&p.model);
   return code;
 }

@@ -153,6 +153,14 @@ static ebb_status open_sources(session *s)
   return s->data->samples[EBB_VAL_SET] ? ebb_data_eval(&s->val, s->data, EBB_VAL_SET, o->batch) : EBB_OK;
 }
 
+/* Of run.backward=auto. */
+static void print_choice(const ebb_plan *p, const ebb_model *m)
+{
+  ebb_forecast f = ebb_plan_forecast(p, m);
+  fprintf(stderr, "auto: %d of %d reversible blocks are not replayed; %.3g s a step for all of them, of %.3g s with the least memory and %.3g s with the "
+          "most\n", f.kept, f.blocks, f.planned, f.replayed, f.spared);
+}
+
 static void print_start(const session *s)
 {
   char               bytes[EBB_BYTES_TEXT], shape[EBB_SHAPE_TEXT];
@@ -161,6 +169,7 @@ static void print_start(const session *s)
   fprintf(stderr, "%s: %zu parameters, input %s, batch %d, %s, %s planned, %d threads\n", s->model.name, s->model.weights,
           ebb_shape_print(shape, s->data->shape), t->options.batch, ebb_policy_names[t->policy],
           ebb_print_bytes(bytes, t->plan.peak), ebb_threads());
+  if (t->plan.costs) print_choice(&t->plan, &s->model);
   ebb_build_note_padding(&s->model);
   if (s->resumed) fprintf(stderr, "resumed at step %" PRIu64 " of %" PRIu64 "\n", t->step, t->steps);
 }

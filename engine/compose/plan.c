@@ -1,7 +1,10 @@
 /* plan.c -- see plan.h. */
 #include "compose/plan.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "compose/blocks.h"
 
 /* Room on a rehearsal's stack of kept views: a layer pushes two at most (coupling), and its sequence one for it. */
 static size_t most_kept(const ebb_model *m)
@@ -49,6 +52,7 @@ static void plan_model_region(ebb_plan *p, const ebb_model *m)
 {
   const ebb_plan_options *o = &p->options;
   size_t                  layers = (size_t)m->layers;
+  p->saved = 0;
   for (size_t i = 0; i < layers; i++) p->saved += ebb_align(p->tally[i].saved);
   p->weights = ebb_align(m->weights * sizeof(ebb_real));
   p->gradients = o->training ? p->weights : 0;
@@ -83,24 +87,12 @@ static void plan_run_region(ebb_plan *p, const ebb_arena *dry)
 /* ---- blocks that are spared their replay ---------------------------------------------------------------------- */
 enum { MISSES_MOST = 8 }; /* in a row: a network's blocks are much alike, and each costs a rehearsal */
 
-/* Reversible blocks in the order of the way forward: those in the root and in reversible layers that see to themselves. */
-typedef struct blocks { const ebb_layer **at; int count; } blocks;
-
-static void collect(blocks *b, const ebb_layer *l)
-{
-  for (int i = 0; l->ops->child(l, i); i++) {
-    const ebb_layer *inner = l->ops->child(l, i);
-    if (ebb_replays(inner)) b->at[b->count++] = inner;
-    else if (inner->ops->transparent) collect(b, inner);
-  }
-}
-
 /* A plan in the making, and the peak that no choice may exceed. */
 typedef struct choice {
   ebb_plan        *p;
   const ebb_model *m;
-  blocks           b;
-  size_t           room;
+  ebb_blocks       b;    /* the first to be spared last */
+  size_t           room; /* of the run region */
 } choice;
 
 static bool fits_now(const choice *k)
@@ -138,20 +130,54 @@ static void spare_small(const choice *k, int late)
   }
 }
 
+/* ---- with more room than the least: by the time that is saved for a byte ------------------------------------------ */
+typedef struct ranked { const ebb_layer *l; double worth; int place; } ranked;
+
+static int by_worth(const void *a, const void *b)
+{
+  const ranked *x = a, *y = b;
+  return x->worth != y->worth ? (x->worth > y->worth) - (x->worth < y->worth) : x->place - y->place;
+}
+
+/* The most worth last; of equals the latest. */
+static void rank(choice *k, ebb_pool *pool)
+{
+  ranked *order = ebb_pool_take(pool, (size_t)k->b.count * sizeof *order);
+  for (int i = 0; i < k->b.count; i++) {
+    const ebb_cost *c = &k->p->costs[k->b.at[i]->id];
+    order[i] = (ranked){k->b.at[i], (c->replayed - c->spared) / (double)(k->p->tally[k->b.at[i]->id].kept + 1), i};
+  }
+  qsort(order, (size_t)k->b.count, sizeof *order, by_worth);
+  for (int i = 0; i < k->b.count; i++) k->b.at[i] = order[i].l;
+}
+
+/* Room for the run region beside the model region of a plan that spares all, and the blocks in the order of their worth. */
+static void extend(choice *k, size_t room, ebb_pool *pool)
+{
+  spare_last(k, k->b.count);
+  rehearsed(k->p, k->m);
+  plan_model_region(k->p, k->m);
+  size_t beside = k->p->weights + k->p->gradients + k->p->optimizer + k->p->state + k->p->batches;
+  if (room < beside + k->room) return;
+  k->room = room - beside;
+  if (k->p->costs) rank(k, pool);
+}
+
 /* What a late block keeps is gone before the early ones are replayed. As many are spared as the peak without any spared allows:
  * the least memory, and among plans that take no more a fast one. */
 static void spare(ebb_plan *p, const ebb_model *m, ebb_pool *pool)
 {
-  choice k = {.p = p, .m = m, .b = {.at = ebb_pool_take(pool, (size_t)m->layers * sizeof *k.b.at)}};
-  if (p->options.policy == EBB_REVERSE && p->options.training) collect(&k.b, m->root);
+  bool   chooses = p->options.policy == EBB_REVERSE && p->options.training;
+  choice k = {.p = p, .m = m, .b = chooses ? ebb_blocks_of(m, pool) : (ebb_blocks){0}};
   k.room = rehearsed(p, m).peak;
+  if (chooses && p->options.room) extend(&k, p->options.room, pool);
   spare_small(&k, spare_late(&k));
 }
 
 /* ---- the plan -------------------------------------------------------------------------------------------------- */
-void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool)
+static void make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_cost *costs, ebb_pool *pool)
 {
-  *p = (ebb_plan){.x = x, .options = o, .batches = o.batches};
+  *p = (ebb_plan){.x = x, .options = o, .costs = costs, .batches = o.batches};
   p->tally = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->tally);
   p->spared = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->spared);
   p->held = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->held);
@@ -160,6 +186,44 @@ void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_option
   ebb_arena dry = rehearsed(p, m);
   plan_model_region(p, m);
   plan_run_region(p, &dry);
+}
+
+void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool)
+{
+  make(p, m, x, o, NULL, pool);
+}
+
+ebb_status ebb_plan_auto(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, size_t budget, ebb_pool *pool)
+{
+  ebb_cost *costs;
+  o.policy = EBB_REVERSE;
+  make(p, m, x, o, NULL, pool);
+  if (p->peak > budget) return EBB_OK;
+  EBB_TRY(ebb_blocks_measure(&costs, m, p, pool));
+  o.policy = EBB_STORE;
+  make(p, m, x, o, costs, pool);
+  if (p->peak <= budget) return EBB_OK;
+  o.policy = EBB_REVERSE;
+  o.room = budget;
+  make(p, m, x, o, costs, pool);
+  return EBB_OK;
+}
+
+ebb_forecast ebb_plan_forecast(const ebb_plan *p, const ebb_model *m)
+{
+  ebb_pool     pool = {0};
+  ebb_blocks   b = ebb_blocks_of(m, &pool);
+  ebb_forecast f = {.blocks = b.count};
+  for (int i = 0; i < b.count; i++) {
+    const ebb_cost *c = &p->costs[b.at[i]->id];
+    bool            kept = p->options.policy == EBB_STORE || p->spared[b.at[i]->id];
+    f.kept += kept;
+    f.planned += c->forward + (kept ? c->spared : c->replayed);
+    f.replayed += c->forward + c->replayed;
+    f.spared += c->forward + c->spared;
+  }
+  ebb_pool_clear(&pool);
+  return f;
 }
 
 /* A probe of l's input becomes the input: as many views are kept as before. */

@@ -1,7 +1,7 @@
 /* run.c -- see run.h. */
 #include "layers/layer.h"
 
-const char *const ebb_policy_names[EBB_POLICIES] = {"reverse", "store", "checkpoint"};
+const char *const ebb_policy_names[EBB_POLICIES + 1] = {"reverse", "store", "checkpoint", "auto"};
 
 void ebb_kept_push(ebb_run *r, ebb_view v, ebb_mark mark)
 {

@@ -13,9 +13,9 @@ struct ebb_layer;
 typedef enum ebb_pass { EBB_TRAIN, EBB_REPLAY, EBB_EVAL } ebb_pass;
 
 /* How the backward pass comes by activations. REVERSE reconstructs them, STORE keeps all that backward needs and
- * recomputes nothing, CHECKPOINT keeps each block's input and recomputes the block. Results are the same bytes. */
-typedef enum ebb_policy { EBB_REVERSE, EBB_STORE, EBB_CHECKPOINT, EBB_POLICIES } ebb_policy;
-extern const char *const ebb_policy_names[EBB_POLICIES];
+ * recomputes nothing, CHECKPOINT keeps each block's input and recomputes the block. Results are the same bytes. AUTO is for plans to settle. */
+typedef enum ebb_policy { EBB_REVERSE, EBB_STORE, EBB_CHECKPOINT, EBB_POLICIES, EBB_AUTO = EBB_POLICIES } ebb_policy;
+extern const char *const ebb_policy_names[EBB_POLICIES + 1];
 
 /* What a composite layer's forward keeps for its backward. INPUTS: the inputs of its layers that cannot be had
  * otherwise, by the run's policy, and nothing inside those layers. INSIDE, of a reversible block: what its reverse would

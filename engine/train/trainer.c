@@ -43,18 +43,35 @@ ebb_loss ebb_train_loss(const ebb_train_options *o, const ebb_model *m)
 
 static void begin(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, const ebb_run_options *run)
 {
-  *t = (ebb_trainer){.model = m, .options = *o, .policy = (ebb_policy)run->backward, .loss = ebb_train_loss(o, m), .best = -INFINITY, .lr_scale = 1};
+  *t = (ebb_trainer){.model = m, .options = *o, .budget = run->memory, .loss = ebb_train_loss(o, m), .best = -INFINITY, .lr_scale = 1};
   ebb_threads_set(o->threads);
+}
+
+/* Of what the machine has, a tenth stays for others. */
+static size_t budget_of(const ebb_run_options *run)
+{
+  return run->memory ? run->memory : ebb_memory_available() / 10 * 9;
+}
+
+ebb_status ebb_train_plan(ebb_plan *p, const ebb_model *m, ebb_shape x, const ebb_run_options *run, ebb_plan_options o, ebb_pool *pool)
+{
+  o.policy = (ebb_policy)run->backward;
+  o.drift = run->drift;
+  if (o.policy == EBB_AUTO && o.training) {
+    EBB_TRY(ebb_plan_auto(p, m, x, o, budget_of(run), pool));
+    return check_budget(p, budget_of(run));
+  }
+  if (o.policy == EBB_AUTO) o.policy = EBB_REVERSE;
+  ebb_plan_make(p, m, x, o, pool);
+  return EBB_OK;
 }
 
 /* Plans, checks the plan, takes the regions. */
 static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options *run, ebb_plan_options plan)
 {
-  plan.policy = t->policy;
-  plan.drift = run->drift;
-  t->budget = run->memory;
-  ebb_plan_make(&t->plan, t->model, x, plan, &t->pool);
-  ebb_status status = check_budget(&t->plan, t->budget);
+  ebb_status status = ebb_train_plan(&t->plan, t->model, x, run, plan, &t->pool);
+  t->policy = t->plan.options.policy;
+  if (status == EBB_OK) status = check_budget(&t->plan, t->budget);
   if (status == EBB_OK) status = ebb_workspace_create(&t->work, t->model, &t->plan);
   if (status != EBB_OK) {
     ebb_pool_clear(&t->pool);

@@ -31,7 +31,7 @@ typedef struct ebb_train_options {
 extern const ebb_option ebb_train_option_table[];
 
 typedef struct ebb_run_options {
-  int    backward;            /* ebb_policy                               */
+  int    backward;            /* ebb_policy, or EBB_AUTO                  */
   size_t memory;              /* limit in bytes, 0: what is available     */
   double drift;               /* of what reverse brings back, of its size, before a block's input is kept; 0: never is */
 } ebb_run_options;
@@ -39,6 +39,10 @@ extern const ebb_option ebb_run_option_table[];
 
 /* The loss that the options name; a flow's is its likelihood, whatever they name. */
 ebb_loss ebb_train_loss(const ebb_train_options *o, const ebb_model *m);
+
+/* The plan of a run: o without its policy and drift, which are the run's. EBB_OSERR: backward=auto, and not even the least memory is within
+ * run.memory. */
+ebb_status ebb_train_plan(ebb_plan *p, const ebb_model *m, ebb_shape x, const ebb_run_options *run, ebb_plan_options o, ebb_pool *pool);
 
 /* ---- the trainer --------------------------------------------------------------------------------------- */
 typedef struct ebb_progress {  /* what is logged and shown                */

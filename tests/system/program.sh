@@ -75,6 +75,22 @@ done
 for mode in store checkpoint; do
   check "log of $mode = log of reverse" diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- $mode/log.csv)
 done
+deep=(revnet-38 data.train=good.h5 train.batch=16 train.steps=20 train.log_every=10)
+least=$("$EBB" plan --json "${deep[@]}" 2> /dev/null | sed -n 's/.*"peak": \([0-9]*\).*/\1/p')
+for verb in plan train; do
+  "$EBB" $verb "${deep[@]}" run.backward=auto run.memory=$((least - 1)) > budget.txt 2>&1
+  code=$?
+  [ $code -eq 71 ] && grep -q "needs .* ($least bytes)" budget.txt
+  verdict $? "a budget below the least memory: $verb" "code $code: $(cat budget.txt)"
+done
+"$EBB" train "${deep[@]}" out=deep > /dev/null 2>&1
+for share in '0 [0-3] of 7' '400000 [4-6] of 7' '100000000 7 of 7'; do
+  read -r more blocks <<< "$share"
+  "$EBB" train "${deep[@]}" run.backward=auto run.memory=$((least + more)) out=budget --force > budget.txt 2>&1
+  grep -q "^auto: $blocks reversible blocks are not replayed" budget.txt && diff <(cut -d, -f1-6,8- deep/log.csv) <(cut -d, -f1-6,8- budget/log.csv)
+  verdict $? "within $more bytes more the log is that of reverse" "$(cat budget.txt)"
+done
+check 'profile --modes=auto' says 'yes |                yes' "$EBB" profile --steps=1 --modes=auto,store "${tiny[@]}"
 check 'train on 3 threads' "$EBB" train "${options[@]}" train.threads=3 out=three
 check 'log on 3 threads = log' diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- three/log.csv)
 check 'eval' says accuracy "$EBB" eval reverse/checkpoint_last.h5

@@ -238,6 +238,40 @@ START_TEST(a_density_of_each_class_looks_at_the_samples_own)
 }
 END_TEST
 
+/* Between the least memory and what it takes to keep all: within each budget, never fewer blocks spared with more, and at the end stored. */
+START_TEST(a_budget_is_kept_and_used)
+{
+  static const char *const networks[][2] = {{"revnet-38", ""}, {"iunet", "channels=8,16,32 blocks=2,2,2"}, {"glow", "steps=3 width=16"}};
+  const ebb_network *n = ebb_network_find(networks[_i][0]);
+  ebb_shape          x = {.rank = 2, .n = 4, .d = 1, .h = 32, .w = 32, .c = 3};
+  ebb_pool           pool = {0};
+  ebb_model          m;
+  ebb_plan           least, store, p;
+  ebb_plan_options   o = {.training = true, .optimizer = 1000, .batches = 5000, .loss = 100, .drift = 1e-5};
+  void              *options = ebb_pool_take(&pool, n->options_size);
+  int                kept = 0;
+  ck_assert(ebb_network_options(n, options, networks[_i][1], &pool) == EBB_OK);
+  ck_assert_msg(ebb_network_model(&m, n, options, x, 10) == EBB_OK, "%s", ebb_message());
+  ebb_plan_make(&least, &m, x, o, &pool);
+  o.policy = EBB_STORE;
+  ebb_plan_make(&store, &m, x, o, &pool);
+  for (int i = 0; i <= 6; i++) {
+    size_t budget = least.peak + (store.peak - least.peak) * (size_t)i / 6;
+    ck_assert_msg(ebb_plan_auto(&p, &m, x, o, budget, &pool) == EBB_OK, "%s", ebb_message());
+    ebb_forecast f = ebb_plan_forecast(&p, &m);
+    ck_assert_msg(p.peak <= budget, "%zu of %zu bytes", p.peak, budget);
+    ck_assert_msg(f.kept >= kept, "%d blocks kept, %d with less memory", f.kept, kept);
+    ck_assert((p.options.policy == EBB_STORE) == (i == 6));
+    kept = f.kept;
+    if (i == 3) ck_assert_msg(f.kept > 0 && p.peak > least.peak, "%d blocks kept in %zu bytes", f.kept, p.peak);
+  }
+  ck_assert(ebb_plan_auto(&p, &m, x, o, least.peak - 1, &pool) == EBB_OK);
+  ck_assert_uint_eq(p.peak, least.peak);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
 /* Counts from the iUNets authors' code (iunets 0.1) with its defaults, without stem and head; and of the whole network that the
  * benchmark figures are of. */
 static const struct iunet { const char *words; int rank, colours; size_t body, all; } iunets[] = {
@@ -442,6 +476,7 @@ int main(void)
   tcase_add_test(all, nice_has_its_papers_count);
   tcase_add_loop_test(all, nice_is_undone_to_the_bit, 0, 2);
   tcase_add_loop_test(all, nice_parts_even_pixels_from_odd_ones, 0, 2);
+  tcase_add_loop_test(all, a_budget_is_kept_and_used, 0, 3);
   tcase_add_loop_test(all, a_density_of_each_class_looks_at_the_samples_own, 0, 2);
   tcase_add_loop_test(all, glow_has_its_authors_counts, 0, (int)(sizeof glows / sizeof *glows));
   tcase_add_loop_test(all, iunets_have_their_authors_counts, 0, IUNETS);

@@ -1,0 +1,83 @@
+/* blocks.c -- see blocks.h. */
+#define _POSIX_C_SOURCE 199309L
+#include "compose/blocks.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+enum { REPEATS = 3 };
+
+static void collect(ebb_blocks *b, const ebb_layer *l)
+{
+  for (int i = 0; l->ops->child(l, i); i++) {
+    const ebb_layer *inner = l->ops->child(l, i);
+    if (ebb_replays(inner)) b->at[b->count++] = inner;
+    else if (inner->ops->transparent) collect(b, inner);
+  }
+}
+
+ebb_blocks ebb_blocks_of(const ebb_model *m, ebb_pool *pool)
+{
+  ebb_blocks b = {.at = ebb_pool_take(pool, (size_t)m->layers * sizeof *b.at)};
+  collect(&b, m->root);
+  return b;
+}
+
+/* ---- measuring ------------------------------------------------------------------------------------------------ */
+static double now(void)
+{
+  struct timespec s;
+  clock_gettime(CLOCK_MONOTONIC, &s);
+  return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
+}
+
+/* There and back once; the way back replays the inside, or finds it kept. */
+static void pass(double *forward, double *reverse, const ebb_layer *l, ebb_run *r, ebb_shape x, ebb_keep keep)
+{
+  ebb_view y = ebb_kept_view(r, x), dy = ebb_scratch_view(r, ebb_shape_real(x));
+  memset(y.p, 0, ebb_bytes(y.s));
+  memset(dy.p, 0, ebb_bytes(dy.s));
+  r->pass = EBB_TRAIN;
+  r->keep = keep;
+  double begin = now();
+  ebb_forward_layer(l, r, y, y);
+  double middle = now();
+  ebb_reverse_layer(l, r, y, dy);
+  *reverse = fmin(*reverse, now() - middle);
+  *forward = fmin(*forward, middle - begin);
+  ebb_release(r);
+}
+
+static ebb_cost measure(const ebb_layer *l, ebb_run *r, ebb_shape x)
+{
+  ebb_cost c = {INFINITY, INFINITY, INFINITY};
+  for (int i = 0; i < REPEATS; i++) {
+    pass(&c.forward, &c.replayed, l, r, x, ebb_keep_inside(l, EBB_KEEP_INPUTS));
+    pass(&c.forward, &c.spared, l, r, x, EBB_KEEP_INSIDE);
+  }
+  return c;
+}
+
+/* Blocks that differ in their weights' values only. */
+static bool alike(const ebb_model *m, const ebb_plan *p, const ebb_layer *a, const ebb_layer *b)
+{
+  return a->ops == b->ops && ebb_shape_equal(p->tally[a->id].x, p->tally[b->id].x) &&
+         ebb_model_weights_of(m, a) == ebb_model_weights_of(m, b);
+}
+
+ebb_status ebb_blocks_measure(ebb_cost **costs, const ebb_model *m, const ebb_plan *p, ebb_pool *pool)
+{
+  ebb_workspace w;
+  ebb_blocks    b = ebb_blocks_of(m, pool);
+  ebb_cost     *c = ebb_pool_take(pool, (size_t)m->layers * sizeof *c);
+  EBB_TRY(ebb_workspace_create(&w, m, p));
+  ebb_model_initialise(m, w.weights, w.state, 1);
+  for (int i = 0, k; i < b.count; i++) {
+    for (k = 0; k < i && !alike(m, p, b.at[k], b.at[i]); k++) {}
+    c[b.at[i]->id] = k < i ? c[b.at[k]->id] : measure(b.at[i], &w.run, p->tally[b.at[i]->id].x);
+  }
+  ebb_workspace_destroy(&w);
+  *costs = c;
+  return EBB_OK;
+}
