@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +79,44 @@ void ebb_report_memory(const char *png, const char *title, const ebb_report_bar 
     "'' using 3 title 'whole process' lc rgb '#99a8b2'\n"
     "set ylabel 'seconds a training step'\nplot $rows using 4:xtic(1) notitle lc rgb '#c8553d'\nunset multiplot",
     bar_rows(bars, count, &pool), quoted(title, &pool));
+  draw(png, script, &pool);
+  ebb_pool_clear(&pool);
+}
+
+/* value, as a number or a label, then MiB and seconds of each line; NaN where there is none. */
+static const char *sweep_rows(const char *const *values, int points, bool numbers, const ebb_report_line *lines, int count, ebb_pool *pool)
+{
+  const char *rows = "", *quote = numbers ? "" : "\"";
+  for (int i = 0; i < points; i++) {
+    rows = ebb_pool_text(pool, "%s%s%s%s", rows, quote, values[i], quote);
+    for (int k = 0; k < count; k++)
+      rows = lines[k].mib[i] > 0 ? ebb_pool_text(pool, "%s %.6g %.6g", rows, lines[k].mib[i], lines[k].seconds[i]) : ebb_pool_text(pool, "%s NaN NaN", rows);
+    rows = ebb_pool_text(pool, "%s\n", rows);
+  }
+  return rows;
+}
+
+/* A value on the axis: a number where it is one, else its place. */
+static const char *sweep_plot(const ebb_report_line *lines, int count, bool numbers, int first, ebb_pool *pool)
+{
+  const char *plot = "plot ";
+  for (int k = 0; k < count; k++)
+    plot = ebb_pool_text(pool, "%s%s$rows using %s:%d%s with linespoints pt 7 lw 2 title '%s'", plot, k ? ", " : "", numbers ? "1" : "0",
+                         first + 2 * k, numbers ? "" : ":xtic(1)", lines[k].name);
+  return plot;
+}
+
+void ebb_report_sweep(const char *png, const char *title, const char *key, const char *const *values, int points, const ebb_report_line *lines,
+                      int count)
+{
+  ebb_pool pool = {0};
+  bool     numbers = true;
+  for (int i = 0; i < points; i++) numbers = numbers && *values[i] && values[i][strspn(values[i], "0123456789.")] == 0;
+  const char *script = ebb_pool_text(&pool,
+    "$rows << EOD\n%sEOD\nset datafile missing NaN\nset grid\nset xlabel '%s'\nset yrange [0:*]\nset key top left\n"
+    "set multiplot layout 1,2 title '%s'\nset ylabel 'memory of the process, MiB'\n%s\nset ylabel 'seconds a training step'\n%s\nunset multiplot",
+    sweep_rows(values, points, numbers, lines, count, &pool), quoted(key, &pool), quoted(title, &pool), sweep_plot(lines, count, numbers, 2, &pool),
+    sweep_plot(lines, count, numbers, 3, &pool));
   draw(png, script, &pool);
   ebb_pool_clear(&pool);
 }

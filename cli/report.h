@@ -11,3 +11,8 @@ void ebb_report_curves(const char *folder, bool maps, size_t dimensions);
 /* One group of bars a mode: memory in MiB (arena, process) and seconds a step. */
 typedef struct ebb_report_bar { const char *name; double arena_mib, process_mib, seconds; } ebb_report_bar;
 void ebb_report_memory(const char *png, const char *title, const ebb_report_bar *bars, int count);
+
+/* One line a mode: memory in MiB and seconds a step at each of the points, 0 where there is none. */
+typedef struct ebb_report_line { const char *name; const double *mib, *seconds; } ebb_report_line;
+void ebb_report_sweep(const char *png, const char *title, const char *key, const char *const *values, int points, const ebb_report_line *lines,
+                      int count);

@@ -127,6 +127,6 @@ static int run(const ebb_flags *flags, ebb_words words)
 
 const ebb_verb ebb_verb_plan = {
   .name = "plan", .arguments = "CONFIG [key=value ...]", .summary = "Tells the memory a training takes, before it runs",
-  .text = "Nothing is computed. The input's shape is that of data.train, or data.shape where there are no data yet.",
+  .text = "Nothing is trained; for run.backward=auto blocks are measured for a moment. The input's shape is that of data.train, or data.shape where there are no data yet.",
   .flags = "json", .sections = "model data train run", .least = 1, .run = run,
 };

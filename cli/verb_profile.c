@@ -1,4 +1,4 @@
-/* verb_profile.c -- `ebb profile`: the same training steps under reverse, store and checkpoint, side by side.
+/* verb_profile.c -- `ebb profile`: the same training steps under reverse, store, checkpoint and auto, side by side; or a sweep.
  * Each mode runs in a process of its own, one after the other, so that the system's peak of memory is that mode's. */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "print.h"
 #include "report.h"
 #include "spawn.h"
+#include "sweep.h"
 #include "verb.h"
 
 enum { SECONDS_MOST = 4096, WORDS_MOST = 200, MIB = 1 << 20 };
@@ -68,20 +69,29 @@ static ebb_status modes_read(profile *p, const char *text)
 }
 
 /* ---- running -------------------------------------------------------------------------------------------------- */
-static ebb_status measure_mode(profile *p, int mode)
+/* With one more word behind the others, or NULL. */
+static ebb_status measure_child(json_t **answer, int mode, const char *word, void *context)
 {
-  row        *r = &p->rows[mode];
-  const char *arguments[WORDS_MOST + 8] = {"profile"};
-  ebb_pool   *pool = &p->config->pool;
-  int         count = 1;
+  const profile *p = context;
+  const char    *arguments[WORDS_MOST + 9] = {"profile"};
+  ebb_pool      *pool = &p->config->pool;
+  int            count = 1;
   if (p->words.count > WORDS_MOST) return ebb_fail(EBB_USAGE, "expected at most %d words", WORDS_MOST);
   arguments[count++] = ebb_pool_text(pool, "--child=%s", ebb_policy_names[mode]);
   arguments[count++] = ebb_pool_text(pool, "--steps=%d", p->flags->steps);
   arguments[count++] = ebb_pool_text(pool, "--warmup=%d", p->flags->warmup);
   arguments[count++] = "--";
   for (int i = 0; i < p->words.count; i++) arguments[count++] = p->words.at[i];
+  arguments[count] = word;
+  return ebb_spawn_json(answer, NULL, arguments);
+}
+
+static ebb_status measure_mode(profile *p, int mode)
+{
+  row *r = &p->rows[mode];
   json_decref(r->answer);
-  EBB_TRY(ebb_spawn_json(&r->answer, NULL, arguments));
+  r->answer = NULL;
+  EBB_TRY(measure_child(&r->answer, mode, NULL, p));
   json_t *seconds = json_object_get(r->answer, "step_seconds");
   for (size_t i = 0; i < json_array_size(seconds) && r->count < SECONDS_MOST; i++)
     r->seconds[r->count++] = json_number_value(json_array_get(seconds, i));
@@ -308,12 +318,19 @@ static int tell(const profile *p)
   return status == EBB_OK ? code : ebb_verb_failed(status);
 }
 
+static ebb_status sweep(profile *p)
+{
+  ebb_sweep s = {.flags = p->flags, .config = p->config, .modes = p->order, .count = p->modes, .measure = measure_child, .context = p};
+  s.title = ebb_pool_text(&p->config->pool, "%s, %d threads", p->model.name, ebb_threads());
+  return ebb_sweep_run(&s);
+}
+
 static int parent(const ebb_flags *flags, ebb_config *c, ebb_words words)
 {
   profile    p = {.config = c, .flags = flags, .words = words};
   ebb_status status = prepare(&p);
-  if (status == EBB_OK) status = measure_all(&p);
-  int code = status == EBB_OK ? tell(&p) : ebb_verb_failed(status);
+  if (status == EBB_OK) status = *flags->sweep ? sweep(&p) : measure_all(&p);
+  int code = status != EBB_OK ? ebb_verb_failed(status) : *flags->sweep ? EBB_OK : tell(&p);
   for (int i = 0; i < MODES; i++) json_decref(p.rows[i].answer);
   if (p.model.root) ebb_model_destroy(&p.model);
   return code;
@@ -332,6 +349,7 @@ static int run(const ebb_flags *flags, ebb_words words)
 const ebb_verb ebb_verb_profile = {
   .name = "profile", .arguments = "CONFIG [key=value ...]", .summary = "Compares reverse, store and checkpoint: time, memory, bits",
   .text = "Runs the same training steps on random input of shape data.shape, each mode in a fresh process. `bits equal` compares "
-          "all weights, momenta and running statistics after the steps.",
-  .flags = "json steps warmup repeat modes csv png child", .sections = "model data train run", .least = 1, .run = run,
+          "all weights, momenta and running statistics after the steps; by reversal of real values, as of flows, they are equal but for rounding. "
+          "Mode auto, which is not among the default ones, is the fastest plan within run.memory.",
+  .flags = "json steps warmup repeat modes sweep csv png child", .sections = "model data train run", .least = 1, .run = run,
 };

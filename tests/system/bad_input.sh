@@ -57,6 +57,11 @@ refuses 'a temperature below 0' 78 sample.temperature -- "$EBB" sample flow/chec
 "$EBB" sample flow/checkpoint_last.h5 sample.count=2 > /dev/null
 refuses 'samples that are there' 73 samples/samples.h5 --force -- "$EBB" sample flow/checkpoint_last.h5 sample.count=3
 
+# ---- sweeps
+refuses 'a sweep of nothing' 64 depth=10,50,100 -- "$EBB" profile --sweep=foo stack data.shape=8x8x1
+refuses 'a sweep over a depth that is no option' 64 'model.depth' 'ebb models glow' -- "$EBB" profile --sweep=depth=1,2 glow data.shape=8x8x1
+refuses 'a value of a sweep that does not go' 78 model.levels -- "$EBB" profile --sweep=model.levels=99 --modes=reverse glow data.shape=8x8x1
+
 # ---- configuration
 refuses 'unknown key: the nearest' 78 train.batsh 'did you mean train.batch' -- train train.batsh=3
 refuses 'unknown model option: the nearest' 78 model.depht 'did you mean model.depth' -- train model.depht=3

@@ -63,6 +63,11 @@ verdict $? 'profile: observed peak = planned peak' "$(cat profile.json)"
 verdict $? 'profile: reconstruction is exact' "$(cat profile.json)"
 check 'profile as a table' says 'ratio to store' "$EBB" profile --steps=1 --csv=p.csv "${tiny[@]}"
 check 'profile --csv' grep -q '^reverse,' p.csv
+"$EBB" profile --sweep=depth=1,3 --steps=1 --modes=reverse,store,auto --csv=sweep.csv "${tiny[@]}" > sweep.txt
+awk -F, 'NR == 1 {ok = $1 == "depth"} NR > 1 {n++; ok = ok && $4 == $5 && $4 > 0; peak[$1 $2] = $4} END {exit !(ok && n == 6 && peak["3store"] > peak["1store"])}' sweep.csv
+verdict $? 'profile --sweep: each depth and mode, observed peak = planned peak' "$(cat sweep.txt sweep.csv)"
+check 'profile --sweep of any key, as JSON' says '"set": "model.width=4"' "$EBB" profile --sweep=model.width=2,4 --steps=1 --modes=reverse --json "${tiny[@]}"
+check 'profile --sweep=size' says '16 ' "$EBB" profile --sweep=size=8,16 --steps=1 --modes=reverse "${tiny[@]}"
 check 'audit' says 'audit passed' "$EBB" audit --entries=4 "${tiny[@]}"
 check 'audit of a flow' says 'reverse but for rounding' "$EBB" audit --entries=2 glow model.steps=1 model.width=8 data.shape=8x8x1 train.batch=2
 check 'audit --json' says '"passed": true' "$EBB" audit --json --entries=2 "${tiny[@]}"
