@@ -35,23 +35,38 @@ static double now(void)
 /* There and back once; the way back replays the inside, or finds it kept. */
 static void pass(double *forward, double *reverse, const ebb_layer *l, ebb_run *r, ebb_shape x, ebb_keep keep)
 {
-  ebb_view y = ebb_kept_view(r, x), dy = ebb_scratch_view(r, ebb_shape_real(x));
-  memset(y.p, 0, ebb_bytes(y.s));
-  memset(dy.p, 0, ebb_bytes(dy.s));
+  ebb_view y = ebb_kept_view(r, x);
   r->pass = EBB_TRAIN;
   r->keep = keep;
+  if (!r->dry) memset(y.p, 0, ebb_bytes(y.s));
   double begin = now();
   ebb_forward_layer(l, r, y, y);
-  double middle = now();
+  *forward = fmin(*forward, now() - begin);
+  ebb_view dy = ebb_scratch_view(r, ebb_shape_real(x));
+  if (!r->dry) memset(dy.p, 0, ebb_bytes(dy.s));
+  begin = now();
   ebb_reverse_layer(l, r, y, dy);
-  *reverse = fmin(*reverse, now() - middle);
-  *forward = fmin(*forward, middle - begin);
+  *reverse = fmin(*reverse, now() - begin);
   ebb_release(r);
+}
+
+/* Has the arena room for the block alone, its inside kept? In a run what is kept inside lies beside other things. */
+static bool fits(const ebb_layer *l, const ebb_run *r, ebb_shape x)
+{
+  ebb_arena dry;
+  ebb_run   rehearsal = *r;
+  double    forward = 0, reverse = 0;
+  ebb_arena_create_dry(&dry, "block");
+  rehearsal.arena = &dry;
+  rehearsal.dry = true;
+  pass(&forward, &reverse, l, &rehearsal, x, EBB_KEEP_INSIDE);
+  return dry.peak <= r->arena->size;
 }
 
 static ebb_cost measure(const ebb_layer *l, ebb_run *r, ebb_shape x)
 {
   ebb_cost c = {INFINITY, INFINITY, INFINITY};
+  if (!fits(l, r, x)) return (ebb_cost){0};
   for (int i = 0; i < REPEATS; i++) {
     pass(&c.forward, &c.replayed, l, r, x, ebb_keep_inside(l, EBB_KEEP_INPUTS));
     pass(&c.forward, &c.spared, l, r, x, EBB_KEEP_INSIDE);
