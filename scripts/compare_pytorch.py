@@ -353,8 +353,8 @@ def revnet_workload(name, parameters, units, widths):
     return Workload(100, "32x32x3", 10, False, [name, "model.variant=memcnn"], parameters, 0.05, lambda: revnet(units, widths))
 
 
-def stack_workload(depth, parameters):
-    return Workload(32, "32x32x3", 10, False, ["stack", f"model.depth={depth}"], parameters, 0.01, lambda: stack(depth))
+def stack_workload(depth):
+    return Workload(32, "32x32x3", 10, False, ["stack", f"model.depth={depth}"], 2506 + 18560 * depth, 0.01, lambda: stack(depth))
 
 
 def iunet_workload(batch, shape, parameters, channels, blocks):
@@ -369,11 +369,12 @@ def iunet_3d(size):
     return iunet_workload(1, f"{size}x{size}x{size}x1", 2652676, (32, 64, 128, 256), (2, 3, 1, 1))
 
 
+STACK_DEPTHS = 12, 25, 50, 100, 200, 400, 1000  # scripts/depth.py
+
 WORKLOADS = {
     "revnet-38": revnet_workload("revnet-38", 573994, 3, [32, 32, 64, 112]),
     "revnet-110": revnet_workload("revnet-110", 1854890, 9, [32, 32, 64, 128]),
-    "stack-50": stack_workload(50, 930506),
-    "stack-200": stack_workload(200, 3714506),
+    **{f"stack-{depth}": stack_workload(depth) for depth in STACK_DEPTHS},
     "iunet-2d": iunet_workload(4, "128x128x3", 4389380, (64, 128, 256, 384), (2, 2, 2, 2)),
     "iunet-3d-64": iunet_3d(64),
     "iunet-3d-96": iunet_3d(96),
