@@ -41,8 +41,8 @@ static void add_node(const ebb_layer *l, int depth, void *context)
 static json_t *forecast_json(const ebb_plan *p, const ebb_model *m)
 {
   ebb_forecast f = ebb_plan_forecast(p, m);
-  return json_pack("{s:i, s:i, s:f, s:f, s:f}", "blocks", f.blocks, "not_replayed", f.kept, "seconds", f.planned, "seconds_all_replayed",
-                   f.replayed, "seconds_none_replayed", f.spared);
+  return json_pack("{s:i, s:i, s:i, s:f, s:f, s:f}", "blocks", f.blocks, "spared", f.spared, "stored", f.stored, "seconds", f.planned,
+                   "seconds_all_replayed", f.least, "seconds_all_stored", f.most);
 }
 
 static int print_json(const ebb_plan *p, const ebb_model *m)
@@ -69,8 +69,8 @@ static void print_line(const char *name, size_t bytes, const char *what)
 static void print_forecast(const ebb_plan *p, const ebb_model *m)
 {
   ebb_forecast f = ebb_plan_forecast(p, m);
-  printf("\n%d of %d reversible blocks are not replayed; all take %.4g s of a step, as measured: %.4g s if all were replayed, %.4g s if none\n",
-         f.kept, f.blocks, f.planned, f.replayed, f.spared);
+  printf("\nof %d reversible blocks %d keep what is inside them and %d keep all; as measured they take %.4g s of a step (replayed %.4g s, stored "
+         "%.4g s)\n", f.blocks, f.spared, f.stored, f.planned, f.least, f.most);
 }
 
 static int print_human(const ebb_plan *p, const ebb_model *m)

@@ -157,8 +157,8 @@ static ebb_status open_sources(session *s)
 static void print_choice(const ebb_plan *p, const ebb_model *m)
 {
   ebb_forecast f = ebb_plan_forecast(p, m);
-  fprintf(stderr, "auto: %d of %d reversible blocks are not replayed; %.3g s a step for all of them, of %.3g s with the least memory and %.3g s with the "
-          "most\n", f.kept, f.blocks, f.planned, f.replayed, f.spared);
+  fprintf(stderr, "auto: of %d reversible blocks %d keep what is inside them and %d keep all; as measured they take %.3g s of a step (replayed %.3g s, "
+          "stored %.3g s)\n", f.blocks, f.spared, f.stored, f.planned, f.least, f.most);
 }
 
 static void print_start(const session *s)

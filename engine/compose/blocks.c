@@ -32,7 +32,7 @@ static double now(void)
   return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
 }
 
-/* There and back once; the way back replays the inside, or finds it kept. */
+/* There and back once; the way back replays the inside, or finds it kept, or, with all kept, does not reconstruct the input. */
 static void pass(double *forward, double *reverse, const ebb_layer *l, ebb_run *r, ebb_shape x, ebb_keep keep)
 {
   ebb_view y = ebb_kept_view(r, x);
@@ -45,31 +45,31 @@ static void pass(double *forward, double *reverse, const ebb_layer *l, ebb_run *
   ebb_view dy = ebb_scratch_view(r, ebb_shape_real(x));
   if (!r->dry) memset(dy.p, 0, ebb_bytes(dy.s));
   begin = now();
-  ebb_reverse_layer(l, r, y, dy);
+  if (keep == EBB_KEEP_ALL) ebb_backward_layer(l, r, y, dy, dy);
+  else ebb_reverse_layer(l, r, y, dy);
   *reverse = fmin(*reverse, now() - begin);
   ebb_release(r);
 }
 
-/* Has the arena room for the block alone, its inside kept? In a run what is kept inside lies beside other things. */
-static bool fits(const ebb_layer *l, const ebb_run *r, ebb_shape x)
+/* Bytes of the arena that a block alone takes, all kept. */
+static size_t alone(const ebb_layer *l, const ebb_plan *p, ebb_shape x)
 {
   ebb_arena dry;
-  ebb_run   rehearsal = *r;
+  ebb_run   r = {.arena = &dry, .policy = EBB_REVERSE, .dry = true, .kept = p->stack, .kept_size = p->kept_views};
   double    forward = 0, reverse = 0;
   ebb_arena_create_dry(&dry, "block");
-  rehearsal.arena = &dry;
-  rehearsal.dry = true;
-  pass(&forward, &reverse, l, &rehearsal, x, EBB_KEEP_INSIDE);
-  return dry.peak <= r->arena->size;
+  pass(&forward, &reverse, l, &r, x, EBB_KEEP_INSIDE);
+  pass(&forward, &reverse, l, &r, x, EBB_KEEP_ALL);
+  return dry.peak;
 }
 
 static ebb_cost measure(const ebb_layer *l, ebb_run *r, ebb_shape x)
 {
-  ebb_cost c = {INFINITY, INFINITY, INFINITY};
-  if (!fits(l, r, x)) return (ebb_cost){0};
+  ebb_cost c = {INFINITY, INFINITY, INFINITY, INFINITY};
   for (int i = 0; i < REPEATS; i++) {
     pass(&c.forward, &c.replayed, l, r, x, ebb_keep_inside(l, EBB_KEEP_INPUTS));
     pass(&c.forward, &c.spared, l, r, x, EBB_KEEP_INSIDE);
+    pass(&c.forward, &c.stored, l, r, x, EBB_KEEP_ALL);
   }
   return c;
 }
@@ -81,18 +81,42 @@ static bool alike(const ebb_model *m, const ebb_plan *p, const ebb_layer *a, con
          ebb_model_weights_of(m, a) == ebb_model_weights_of(m, b);
 }
 
-ebb_status ebb_blocks_measure(ebb_cost **costs, const ebb_model *m, const ebb_plan *p, ebb_pool *pool)
+/* The first of the blocks that is like number i. */
+static int model_for(const ebb_model *m, const ebb_plan *p, const ebb_blocks *b, int i)
+{
+  int k = 0;
+  while (!alike(m, p, b->at[k], b->at[i])) k++;
+  return k;
+}
+
+/* As p, with at least the room for any block alone. */
+static ebb_plan with_room(const ebb_plan *p, const ebb_model *m, const ebb_blocks *b)
+{
+  ebb_plan q = *p;
+  size_t   have = p->stream + p->kept + p->scratch, need = have;
+  for (int i = 0; i < b->count; i++) {
+    size_t bytes = model_for(m, p, b, i) == i ? alone(b->at[i], p, p->tally[b->at[i]->id].x) : 0;
+    if (bytes > need) need = bytes;
+  }
+  q.scratch += need - have;
+  q.peak += need - have;
+  return q;
+}
+
+ebb_status ebb_blocks_measure(ebb_cost **costs, const ebb_model *m, const ebb_plan *p, size_t budget, ebb_pool *pool)
 {
   ebb_workspace w;
   ebb_blocks    b = ebb_blocks_of(m, pool);
-  ebb_cost     *c = ebb_pool_take(pool, (size_t)m->layers * sizeof *c);
-  EBB_TRY(ebb_workspace_create(&w, m, p));
+  ebb_plan      q = with_room(p, m, &b);
+  *costs = NULL;
+  if (q.peak > budget) return EBB_OK;
+  ebb_cost *c = *costs = ebb_pool_take(pool, (size_t)m->layers * sizeof *c);
+  EBB_TRY(ebb_workspace_create(&w, m, &q));
   ebb_model_initialise(m, w.weights, w.state, 1);
-  for (int i = 0, k; i < b.count; i++) {
-    for (k = 0; k < i && !alike(m, p, b.at[k], b.at[i]); k++) {}
+  for (int i = 0; i < b.count; i++) {
+    int k = model_for(m, p, &b, i);
     c[b.at[i]->id] = k < i ? c[b.at[k]->id] : measure(b.at[i], &w.run, p->tally[b.at[i]->id].x);
   }
   ebb_workspace_destroy(&w);
-  *costs = c;
   return EBB_OK;
 }

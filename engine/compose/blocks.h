@@ -7,6 +7,6 @@
 typedef struct ebb_blocks { const ebb_layer **at; int count; } ebb_blocks;
 ebb_blocks ebb_blocks_of(const ebb_model *m, ebb_pool *pool);
 
-/* Measures every block's forward and reverse, alike ones once, with first weights, in the memory of plan p (REVERSE); costs (layers), in
- * the pool, 0 of the rare block that needs a little more than that when it is alone. EBB_OSERR: the memory is not there. */
-ebb_status ebb_blocks_measure(ebb_cost **costs, const ebb_model *m, const ebb_plan *p, ebb_pool *pool);
+/* Measures every block's forward and ways back, alike ones once, with first weights, in the memory of plan p (REVERSE) or what a block takes
+ * alone; costs (layers), in the pool, or NULL where that is beyond the budget. EBB_OSERR: the memory is not there. */
+ebb_status ebb_blocks_measure(ebb_cost **costs, const ebb_model *m, const ebb_plan *p, size_t budget, ebb_pool *pool);

@@ -1,6 +1,6 @@
 /* chain.c -- reversible layers one after the other, in place on one stream.
- * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares, and
- * what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed; under STORE what the layers
+ * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares, all of
+ * those that it stores, and what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed; under STORE what the layers
  * keep themselves, and a copy for those that look at x.
  * It asks a layer only for its inverse. Must not know: which layers there are. */
 #include "compose/chain.h"
@@ -65,9 +65,22 @@ static bool wants_input(const ebb_layer *l, const ebb_run *r)
   return (ebb_replays(l) && r->keep == EBB_KEEP_INPUTS) || !l->ops->ignores_x;
 }
 
+/* Under REVERSE, a block that keeps all, as it would under STORE. */
+static bool stored(const ebb_layer *l, const ebb_run *r)
+{
+  return r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE && r->stored && r->stored[l->id];
+}
+
+/* Does layer i, which is stored, keep its input, too? The one in front may have to be undone from there. */
+static bool stored_with_input(const ebb_chain *s, int i, const ebb_run *r)
+{
+  return i == 0 || !stored(s->layers[i - 1], r) || !s->layers[i]->ops->ignores_x;
+}
+
 /* What is kept inside layer l, on the way forward, and so what its way back finds. */
 static ebb_keep keep_of(const ebb_layer *l, const ebb_run *r)
 {
+  if (stored(l, r)) return EBB_KEEP_ALL;
   bool spared = r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE && r->spared && r->spared[l->id];
   return spared ? EBB_KEEP_INSIDE : ebb_keep_inside(l, r->keep);
 }
@@ -79,6 +92,7 @@ static ebb_view kept_copy(ebb_run *r, ebb_view x)
   return copy;
 }
 
+/* On the way back, of what is there again. */
 static void watch(ebb_run *r, const ebb_layer *l, ebb_view x, bool reconstructed)
 {
   if (r->watch && !r->dry) r->watch(r, l, x, reconstructed);
@@ -95,10 +109,10 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
     const ebb_layer *l = s->layers[i];
     ebb_mark         mark = ebb_arena_low_mark(r->arena);
     ebb_view         next = ebb_view_retyped(now, ebb_layer_shape(l, now.s)), input = now;
-    bool             keeps = ebb_keeps(r);
+    bool             whole = stored(l, r), keeps = whole || ebb_keeps(r);
     watch(r, l, now, false);
-    if (keeps && wants_input(l, r)) input = kept_copy(r, now);
-    if (ebb_guards(r, l, now)) ebb_guard_keep(r, l, now);
+    if (whole ? stored_with_input(s, i, r) : keeps && wants_input(l, r)) input = kept_copy(r, now);
+    if (!whole && ebb_guards(r, l, now)) ebb_guard_keep(r, l, now);
     r->keep = keep_of(l, r);
     ebb_forward_layer(l, r, now, next);
     r->keep = outer;
@@ -136,19 +150,42 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   }
 }
 
+/* Layer i, which is stored: its gradient in place, and its input in place of y. */
+static void back_stored(const ebb_chain *s, int i, ebb_run *r, ebb_view y, ebb_view dy)
+{
+  ebb_keep outer = r->keep;
+  ebb_kept kept = ebb_kept_pop(r);
+  ebb_view x = ebb_view_retyped(y, kept.view.s);
+  bool     has_input = stored_with_input(s, i, r);
+  r->keep = EBB_KEEP_ALL;
+  ebb_backward_layer(s->layers[i], r, kept.view, dy, ebb_view_retyped(dy, ebb_shape_real(x.s)));
+  r->keep = outer;
+  if (has_input && !r->dry) ebbk->copy(x.p, x.stride, kept.view.p, kept.view.stride, ebb_sites(x.s), x.s.c);
+  ebb_arena_low_release(r->arena, kept.mark);
+  if (has_input) watch(r, s->layers[i], x, true);
+}
+
+/* Layer i by reversal. */
+static void back_reversed(const ebb_chain *s, int i, ebb_run *r, ebb_view y, ebb_view dy)
+{
+  const ebb_layer *l = s->layers[i];
+  ebb_keep         outer = r->keep;
+  r->keep = keep_of(l, r);
+  ebb_reverse_layer(l, r, y, dy);
+  r->keep = outer;
+  y = ebb_view_retyped(y, ebb_shape_before(l, y.s));
+  if (ebb_guards(r, l, y)) ebb_guard_check(r, l, y);
+  watch(r, l, y, true);
+}
+
 static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
 {
   const ebb_chain *s = (const ebb_chain *)layer;
-  ebb_keep         outer = r->keep;
   for (int i = s->count - 1; i >= 0; i--) {
-    const ebb_layer *l = s->layers[i];
-    r->keep = keep_of(l, r);
-    ebb_reverse_layer(l, r, y, dy);
-    r->keep = outer;
-    y = ebb_view_retyped(y, ebb_shape_before(l, y.s));
+    if (stored(s->layers[i], r)) back_stored(s, i, r, y, dy);
+    else back_reversed(s, i, r, y, dy);
+    y = ebb_view_retyped(y, ebb_shape_before(s->layers[i], y.s));
     dy = ebb_view_retyped(dy, ebb_shape_real(y.s));
-    if (ebb_guards(r, l, y)) ebb_guard_check(r, l, y);
-    watch(r, l, y, true);
   }
 }
 

@@ -58,17 +58,17 @@ static void plan_model_region(ebb_plan *p, const ebb_model *m)
   p->gradients = o->training ? p->weights : 0;
   p->optimizer = o->training ? ebb_align(o->optimizer) : 0;
   p->state = ebb_align(m->states * sizeof(ebb_real)) + p->saved + ebb_align(layers * sizeof(size_t)) +
-             2 * ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept)) + logdet_bytes(p, m);
+             3 * ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept)) + logdet_bytes(p, m);
 }
 
 /* ---- one rehearsal --------------------------------------------------------------------------------------------- */
-/* The arena after it; blocks that p->spared names keep their inside, those of p->held their input. */
+/* The arena after it; blocks that p->spared names keep their inside, those of p->stored all, those of p->held their input. */
 static ebb_arena rehearsed(ebb_plan *p, const ebb_model *m)
 {
   ebb_arena dry;
   ebb_arena_create_dry(&dry, "plan");
   for (int i = 0; i < m->layers; i++) p->tally[i] = (ebb_tally){0};
-  ebb_run r = {.arena = &dry, .policy = p->options.policy, .spared = p->spared, .held = p->held, .drift_most = p->options.drift,
+  ebb_run r = {.arena = &dry, .policy = p->options.policy, .spared = p->spared, .stored = p->stored, .held = p->held, .drift_most = p->options.drift,
                .dry = true, .tally = p->tally, .kept = p->stack, .kept_size = most_kept(m)};
   rehearse(m, &r, p->x, p->options);
   p->kept_views = r.kept_most;
@@ -84,15 +84,19 @@ static void plan_run_region(ebb_plan *p, const ebb_arena *dry)
   p->peak = p->weights + p->gradients + p->optimizer + p->state + p->stream + p->kept + p->scratch + p->batches;
 }
 
-/* ---- blocks that are spared their replay ---------------------------------------------------------------------- */
+/* ---- blocks that are spared their replay, or stored ---------------------------------------------------------------- */
 enum { MISSES_MOST = 8 }; /* in a row: a network's blocks are much alike, and each costs a rehearsal */
 
-/* A plan in the making, and the peak that no choice may exceed. */
+/* What may be done for a block, the seconds that saves for a byte, and the block's place on the way forward. */
+typedef struct favour { bool *flag; double worth; int place; } favour;
+
+/* A plan in the making: favours, the first to be done last, and room for the run region, which no choice may exceed. */
 typedef struct choice {
   ebb_plan        *p;
   const ebb_model *m;
-  ebb_blocks       b;    /* the first to be spared last */
-  size_t           room; /* of the run region */
+  favour          *at;
+  int              count;
+  size_t           room;
 } choice;
 
 static bool fits_now(const choice *k)
@@ -100,78 +104,96 @@ static bool fits_now(const choice *k)
   return rehearsed(k->p, k->m).peak <= k->room;
 }
 
-static void spare_last(const choice *k, int count)
+static void do_last(const choice *k, int count)
 {
-  for (int i = 0; i < k->b.count; i++) k->p->spared[k->b.at[i]->id] = i >= k->b.count - count;
+  for (int i = 0; i < k->count; i++) *k->at[i].flag = i >= k->count - count;
 }
 
 /* As many of the last as fit; their number. */
-static int spare_late(const choice *k)
+static int do_late(const choice *k)
 {
-  int fits = 0, too_many = k->b.count + 1;
+  int fits = 0, too_many = k->count + 1;
   while (too_many - fits > 1) {
     int middle = (fits + too_many) / 2;
-    spare_last(k, middle);
+    do_last(k, middle);
     if (fits_now(k)) fits = middle;
     else too_many = middle;
   }
-  spare_last(k, fits);
+  do_last(k, fits);
   return fits;
 }
 
 /* Of those before the last `late`, from the latest on, what fits beside: blocks on coarser grids, whose inside is smaller. */
-static void spare_small(const choice *k, int late)
+static void do_small(const choice *k, int late)
 {
-  for (int i = k->b.count - late - 1, misses = 0; i >= 0 && misses < MISSES_MOST; i--) {
-    bool *spared = &k->p->spared[k->b.at[i]->id];
-    *spared = true;
+  for (int i = k->count - late - 1, misses = 0; i >= 0 && misses < MISSES_MOST; i--) {
+    if (*k->at[i].flag) continue;
+    *k->at[i].flag = true;
     if (fits_now(k)) misses = 0;
-    else *spared = false, misses++;
+    else *k->at[i].flag = false, misses++;
   }
 }
 
 /* ---- with more room than the least: by the time that is saved for a byte ------------------------------------------ */
-typedef struct ranked { const ebb_layer *l; double worth; int place; } ranked;
-
 static int by_worth(const void *a, const void *b)
 {
-  const ranked *x = a, *y = b;
+  const favour *x = a, *y = b;
   return x->worth != y->worth ? (x->worth > y->worth) - (x->worth < y->worth) : x->place - y->place;
 }
 
-/* The most worth last; of equals the latest. */
-static void rank(choice *k, ebb_pool *pool)
+/* Bytes that each block keeps with these flags, as the worth of `saved` seconds; flags are false again. */
+static void rate(choice *k, const ebb_blocks *b, bool *flags, double (*saved)(const ebb_cost *))
 {
-  ranked *order = ebb_pool_take(pool, (size_t)k->b.count * sizeof *order);
-  for (int i = 0; i < k->b.count; i++) {
-    const ebb_cost *c = &k->p->costs[k->b.at[i]->id];
-    order[i] = (ranked){k->b.at[i], (c->replayed - c->spared) / (double)(k->p->tally[k->b.at[i]->id].kept + 1), i};
+  for (int i = 0; i < b->count; i++) flags[b->at[i]->id] = true;
+  rehearsed(k->p, k->m);
+  for (int i = 0; i < b->count; i++) {
+    int id = b->at[i]->id;
+    k->at[k->count++] = (favour){&flags[id], saved(&k->p->costs[id]) / (double)(k->p->tally[id].kept + 1), i};
+    flags[id] = false;
   }
-  qsort(order, (size_t)k->b.count, sizeof *order, by_worth);
-  for (int i = 0; i < k->b.count; i++) k->b.at[i] = order[i].l;
 }
 
-/* Room for the run region beside the model region of a plan that spares all, and the blocks in the order of their worth. */
-static void extend(choice *k, size_t room, ebb_pool *pool)
+static double by_sparing(const ebb_cost *c)
 {
-  spare_last(k, k->b.count);
-  rehearsed(k->p, k->m);
-  plan_model_region(k->p, k->m);
-  size_t beside = k->p->weights + k->p->gradients + k->p->optimizer + k->p->state + k->p->batches;
-  if (room < beside + k->room) return;
-  k->room = room - beside;
-  if (k->p->costs) rank(k, pool);
+  return c->replayed - c->spared;
+}
+
+static double by_storing(const ebb_cost *c)
+{
+  return c->replayed - c->stored;
+}
+
+/* Bytes beside the run region, with as many kept views as there may be. */
+static size_t beside(ebb_plan *p, const ebb_model *m)
+{
+  p->kept_views = most_kept(m);
+  plan_model_region(p, m);
+  return p->weights + p->gradients + p->optimizer + p->state + p->batches;
+}
+
+/* Both favours to each block, the most worth last, and the room there is; or nothing, if that is not more than the least. */
+static void extend(choice *k, const ebb_blocks *b)
+{
+  size_t others = beside(k->p, k->m);
+  if (!k->p->costs || k->p->options.room < others + k->room) return;
+  k->room = k->p->options.room - others;
+  k->count = 0;
+  rate(k, b, k->p->spared, by_sparing);
+  rate(k, b, k->p->stored, by_storing);
+  qsort(k->at, (size_t)k->count, sizeof *k->at, by_worth);
 }
 
 /* What a late block keeps is gone before the early ones are replayed. As many are spared as the peak without any spared allows:
  * the least memory, and among plans that take no more a fast one. */
-static void spare(ebb_plan *p, const ebb_model *m, ebb_pool *pool)
+static void choose(ebb_plan *p, const ebb_model *m, ebb_pool *pool)
 {
-  bool   chooses = p->options.policy == EBB_REVERSE && p->options.training;
-  choice k = {.p = p, .m = m, .b = chooses ? ebb_blocks_of(m, pool) : (ebb_blocks){0}};
-  k.room = rehearsed(p, m).peak;
-  if (chooses && p->options.room) extend(&k, p->options.room, pool);
-  spare_small(&k, spare_late(&k));
+  choice     k = {.p = p, .m = m, .room = rehearsed(p, m).peak};
+  ebb_blocks b = ebb_blocks_of(m, pool);
+  if (p->options.policy != EBB_REVERSE || !p->options.training) return;
+  k.at = ebb_pool_take(pool, 2 * (size_t)b.count * sizeof *k.at);
+  for (; k.count < b.count; k.count++) k.at[k.count] = (favour){&p->spared[b.at[k.count]->id], 0, k.count};
+  if (p->options.room) extend(&k, &b);
+  do_small(&k, do_late(&k));
 }
 
 /* ---- the plan -------------------------------------------------------------------------------------------------- */
@@ -180,9 +202,10 @@ static void make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options 
   *p = (ebb_plan){.x = x, .options = o, .costs = costs, .batches = o.batches};
   p->tally = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->tally);
   p->spared = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->spared);
+  p->stored = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->stored);
   p->held = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->held);
   p->stack = ebb_pool_take(pool, most_kept(m) * sizeof *p->stack);
-  spare(p, m, pool);
+  choose(p, m, pool);
   ebb_arena dry = rehearsed(p, m);
   plan_model_region(p, m);
   plan_run_region(p, &dry);
@@ -199,7 +222,7 @@ ebb_status ebb_plan_auto(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_
   o.policy = EBB_REVERSE;
   make(p, m, x, o, NULL, pool);
   if (p->peak > budget) return EBB_OK;
-  EBB_TRY(ebb_blocks_measure(&costs, m, p, pool));
+  EBB_TRY(ebb_blocks_measure(&costs, m, p, budget, pool));
   o.policy = EBB_STORE;
   make(p, m, x, o, costs, pool);
   if (p->peak <= budget) return EBB_OK;
@@ -215,12 +238,14 @@ ebb_forecast ebb_plan_forecast(const ebb_plan *p, const ebb_model *m)
   ebb_blocks   b = ebb_blocks_of(m, &pool);
   ebb_forecast f = {.blocks = b.count};
   for (int i = 0; i < b.count; i++) {
-    const ebb_cost *c = &p->costs[b.at[i]->id];
-    bool            kept = p->options.policy == EBB_STORE || p->spared[b.at[i]->id];
-    f.kept += kept;
-    f.planned += c->forward + (kept ? c->spared : c->replayed);
-    f.replayed += c->forward + c->replayed;
-    f.spared += c->forward + c->spared;
+    int             id = b.at[i]->id;
+    const ebb_cost *c = &p->costs[id];
+    bool            stored = p->options.policy == EBB_STORE || p->stored[id], spared = !stored && p->spared[id];
+    f.stored += stored;
+    f.spared += spared;
+    f.planned += c->forward + (stored ? c->stored : spared ? c->spared : c->replayed);
+    f.least += c->forward + c->replayed;
+    f.most += c->forward + c->stored;
   }
   ebb_pool_clear(&pool);
   return f;
@@ -287,6 +312,7 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
   w->optimizer = from_model(w, p->optimizer);
   w->state = from_model(w, m->states * sizeof(ebb_real));
   const bool *spared = flags_in_model(w, p->spared, m->layers);
+  const bool *stored = flags_in_model(w, p->stored, m->layers);
   w->held = flags_in_model(w, p->held, m->layers);
   w->run = (ebb_run){.arena = &w->arena,
                      .weights = w->weights,
@@ -298,6 +324,7 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
                      .kept_size = p->kept_views,
                      .policy = p->options.policy,
                      .spared = spared,
+                     .stored = stored,
                      .held = w->held,
                      .drift_most = p->options.drift};
   if (logdet_bytes(p, m)) w->run.logdet = from_model(w, logdet_bytes(p, m));

@@ -5,14 +5,14 @@
  * nothing. What is planned is therefore what is used, to the byte.
  *
  * Under REVERSE the peak is the least there is, all blocks replayed; late blocks are spared that as far as it costs no byte
- * more. With a budget (EBB_AUTO) as many are spared as it has room for, those first that save the most time for their bytes. */
+ * more. With a budget (EBB_AUTO) as many are spared or stored as it has room for, those first that save the most time for their bytes. */
 #pragma once
 #include "compose/model.h"
 
 #include <stdio.h>
 
-/* Seconds of a block's forward, and of its reverse if it replays what is inside, or finds that kept. */
-typedef struct ebb_cost { double forward, replayed, spared; } ebb_cost;
+/* Seconds of a block's forward, of its reverse if it replays what is inside, or finds that kept, and of its backward with all kept. */
+typedef struct ebb_cost { double forward, replayed, spared, stored; } ebb_cost;
 
 typedef struct ebb_plan_options {
   ebb_policy policy;          /* not EBB_AUTO, which is ebb_plan_auto's to settle                  */
@@ -36,6 +36,7 @@ typedef struct ebb_plan {
   size_t peak;                                 /* the sum of all                                    */
   ebb_tally *tally;                            /* (layers), in the pool                             */
   bool      *spared;                           /* (layers), in the pool: blocks that keep what is inside them */
+  bool      *stored;                           /* (layers), in the pool: blocks that keep all, as under STORE */
   ebb_cost  *costs;                            /* (layers), in the pool: of blocks, measured; NULL: not by ebb_plan_auto */
   bool      *held;                             /* (layers), in the pool: blocks whose input is kept, as it does not come back */
   ebb_kept  *stack;                            /* (most kept views of all plans), in the pool: of rehearsals */
@@ -47,12 +48,12 @@ typedef struct ebb_plan {
 void ebb_plan_make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, ebb_pool *pool);
 
 /* The fastest plan whose peak is at most `budget` bytes: STORE where that fits, else REVERSE with o.room, by costs that are measured for
- * a moment in the memory of the least plan. Where not even that fits it is that plan, whose peak is then beyond the budget. EBB_OSERR: the
+ * a moment, within the budget too. Where not even the least plan fits it is that, whose peak is then beyond the budget. EBB_OSERR: the
  * memory to measure is not there. */
 ebb_status ebb_plan_auto(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options o, size_t budget, ebb_pool *pool);
 
-/* Seconds that the reversible blocks of a plan by ebb_plan_auto take in a step; all replayed; all spared. */
-typedef struct ebb_forecast { double planned, replayed, spared; int blocks, kept; } ebb_forecast;
+/* Seconds that the reversible blocks of a plan by ebb_plan_auto take in a step; all replayed; all stored. */
+typedef struct ebb_forecast { double planned, least, most; int blocks, spared, stored; } ebb_forecast;
 ebb_forecast ebb_plan_forecast(const ebb_plan *p, const ebb_model *m);
 
 /* Holds the input of block l from now on (options.drift > 0, REVERSE): only the run region changes, to the size that is planned now. */

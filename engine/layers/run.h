@@ -59,6 +59,7 @@ typedef struct ebb_run {
   ebb_pass        pass;
   ebb_policy      policy;
   const bool     *spared;     /* (layers) REVERSE: blocks that keep their INSIDE, since there is room; NULL: none do */
+  const bool     *stored;     /* (layers) REVERSE: blocks that keep all, since there is more room; NULL: none do */
   const bool     *held;       /* (layers) REVERSE: blocks whose input is kept, as it does not come back; NULL: none are */
   double          drift_most; /* largest error of what a block's reverse brings back, of its size; 0: nobody looks */
   ebb_keep        keep;
