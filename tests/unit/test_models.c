@@ -6,7 +6,9 @@
 
 #include "base/threads.h"
 #include "compose/plan.h"
+#include "compose/sequence.h"
 #include "kernels/kernels.h"
+#include "layers/layers.h"
 #include "models/models.h"
 #include "tests/suite.h"
 
@@ -235,6 +237,41 @@ START_TEST(a_density_of_each_class_looks_at_the_samples_own)
   }
   ck_assert(memcmp(z[2], z[3], ebb_bytes(t.s)) == 0);
   pixels_close(&t);
+}
+END_TEST
+
+/* Two channels of three samples, then planes of four classes; of labels below 0 and beyond the classes none is 1. */
+START_TEST(class_planes_show_labels)
+{
+  const ebb_shape s = {.rank = 2, .n = 3, .d = 1, .h = 2, .w = 3, .c = 2};
+  const int32_t   labels[3] = {2, -1, 0};
+  ebb_pool        pool = {0};
+  ebb_model       m;
+  ebb_builder     b;
+  ebb_plan        plan;
+  ebb_workspace   w;
+  ebb_view        y;
+  ebb_real       *x = ebb_pool_take(&pool, ebb_bytes(s));
+  for (size_t i = 0; i < ebb_count(s); i++) x[i] = (ebb_real)i;
+  ebb_model_begin(&m, &b, "planes", s);
+  ebb_sequence *root = ebb_sequence_open(&b, "net", 1);
+  ebb_sequence_add(root, ebb_class_planes(&b, "class", 4));
+  ck_assert_msg(ebb_model_end(&m, &b, ebb_sequence_close(root)) == EBB_OK, "%s", ebb_message());
+  ebb_plan_make(&plan, &m, s, (ebb_plan_options){0}, &pool);
+  ck_assert_msg(ebb_workspace_create(&w, &m, &plan) == EBB_OK, "%s", ebb_message());
+  w.run.pass = EBB_EVAL;
+  w.run.labels = labels;
+  ebb_forward(&w.run, &m, ebb_view_of(x, s), &y);
+  ck_assert_int_eq(y.s.c, 6);
+  for (int i = 0; i < 18; i++)
+    for (int c = 0; c < 6; c++) {
+      double expected = c < 2 ? (double)x[2 * i + c] : labels[i / 6] == c - 2;
+      ck_assert_msg((double)ebb_reals(y)[i * y.stride + c] == expected, "site %d, channel %d: %g", i, c, (double)ebb_reals(y)[i * y.stride + c]);
+    }
+  ebb_release(&w.run);
+  ebb_workspace_destroy(&w);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
 }
 END_TEST
 
@@ -476,6 +513,7 @@ int main(void)
   tcase_add_test(all, nice_has_its_papers_count);
   tcase_add_loop_test(all, nice_is_undone_to_the_bit, 0, 2);
   tcase_add_loop_test(all, nice_parts_even_pixels_from_odd_ones, 0, 2);
+  tcase_add_test(all, class_planes_show_labels);
   tcase_add_loop_test(all, a_budget_is_kept_and_used, 0, 3);
   tcase_add_loop_test(all, a_density_of_each_class_looks_at_the_samples_own, 0, 2);
   tcase_add_loop_test(all, glow_has_its_authors_counts, 0, (int)(sizeof glows / sizeof *glows));
