@@ -31,6 +31,7 @@ static const ebb_option flag_table[] = {
   {"repeat",  EBB_OPTION_INT,    AT(repeat),  "1",     "rounds",  "measure all modes this often, taking turns", NULL, 1, 1000},
   {"modes",   EBB_OPTION_TEXT,   AT(modes),   "reverse,store,checkpoint", "", "which modes, in which order", NULL, 0, 0},
   {"sweep",   EBB_OPTION_TEXT,   AT(sweep),   "",      "",        "instead, one point for each value of depth=, size=, batch= or KEY=, such as depth=10,50,100", NULL, 0, 0},
+  {"fit",     EBB_OPTION_TEXT,   AT(fit),     "",      "",        "instead, the largest batch, size, depth or value of this key that fits in run.memory, or in what is free", NULL, 0, 0},
   {"rounds",  EBB_OPTION_INT,    AT(rounds),  "9",     "rounds",  "times that everything is measured; medians are told", NULL, 1, EBB_ROUNDS_MOST},
   {"only",    EBB_OPTION_TEXT,   AT(only),    "",      "",        "only what has this text in its name", NULL, 0, 0},
   {"errors",  EBB_OPTION_BOOL,   AT(errors),  "false", "",        "also each convolution's largest error against double, of the largest value", NULL, 0, 0},

@@ -9,6 +9,7 @@
 #include "measure.h"
 #include "print.h"
 #include "report.h"
+#include "vary.h"
 
 enum { POINTS_MOST = 64 };
 
@@ -22,35 +23,6 @@ typedef struct sweep {
 } sweep;
 
 /* ---- the points -------------------------------------------------------------------------------------------------- */
-static bool has_depth(const ebb_network *n)
-{
-  for (const ebb_option *o = n->options; o->key; o++)
-    if (strcmp(o->key, "depth") == 0) return true;
-  return false;
-}
-
-/* The data's shape with all sides `side`. */
-static const char *shape_word(ebb_config *c, const char *side)
-{
-  ebb_shape   s;
-  const char *text = side;
-  if (ebb_data_shape_read(&s, c->data.shape) != EBB_OK) return NULL;
-  for (int i = 1; i < s.rank; i++) text = ebb_pool_text(&c->pool, "%sx%s", text, side);
-  return ebb_pool_text(&c->pool, "data.shape=%sx%d", text, s.c);
-}
-
-/* "train.batch=4" of "batch" and "4". */
-static ebb_status word_of(const char **word, const sweep *s, const char *value)
-{
-  ebb_config *c = s->with->config;
-  if (strcmp(s->name, "depth") == 0 && !has_depth(c->network))
-    return ebb_fail(EBB_USAGE, "--sweep=depth: %s has no option model.depth\nhint: --sweep=KEY=VALUES, with a key that `ebb models %s` names",
-                    c->network->name, c->network->name);
-  const char *key = strcmp(s->name, "depth") == 0 ? "model.depth" : strcmp(s->name, "batch") == 0 ? "train.batch" : s->name;
-  *word = strcmp(s->name, "size") == 0 ? shape_word(c, value) : ebb_pool_text(&c->pool, "%s=%s", key, value);
-  return *word ? EBB_OK : ebb_fail(EBB_USAGE, "--sweep=size: %s", ebb_message());
-}
-
 static ebb_status read_points(sweep *s, const char *text)
 {
   ebb_pool   *pool = &s->with->config->pool;
@@ -66,7 +38,7 @@ static ebb_status read_points(sweep *s, const char *text)
     if (s->points == POINTS_MOST) return ebb_fail(EBB_USAGE, "--sweep: expected at most %d values", POINTS_MOST);
     point *k = &s->at[s->points++];
     k->value = ebb_pool_text(pool, "%.*s", (int)length, p);
-    EBB_TRY(word_of(&k->word, s, k->value));
+    EBB_TRY(ebb_vary(&k->word, s->with->config, s->name, k->value));
     p += length + (p[length] == ',');
   }
   return EBB_OK;

@@ -11,7 +11,7 @@ typedef struct ebb_flags {
   bool        json, resume, force, quiet, errors;
   int         steps, warmup, repeat, rounds, entries, split;
   size_t      seed;
-  const char *modes, *sweep, *only, *csv, *png, *child;
+  const char *modes, *sweep, *fit, *only, *csv, *png, *child;
 } ebb_flags;
 
 typedef struct ebb_words {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "build.h"
+#include "largest.h"
 #include "print.h"
 #include "train/optim.h"
 #include "verb.h"
@@ -93,31 +94,56 @@ static int print_human(const ebb_plan *p, const ebb_model *m)
 }
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
-static int plan(const ebb_flags *flags, const ebb_config *c, const ebb_model *m, ebb_shape x, size_t batches)
+static ebb_status plan(ebb_plan *p, const ebb_config *c, const ebb_model *m, const ebb_input *in, ebb_pool *pool)
 {
-  ebb_pool pool = {0};
-  ebb_plan p;
-  ebb_loss loss = ebb_train_loss(&c->train, m);
-  ebb_plan_options o = {.training = true, .optimizer = ebb_optim_bytes(&c->train, m), .batches = batches,
-                        .loss = ebb_loss_scratch(&loss, ebb_build_batch(m->out, x.n))};
-  ebb_status status = ebb_train_plan(&p, m, x, &c->run, o, &pool);
-  int        code = status != EBB_OK ? ebb_verb_failed(status) : flags->json ? print_json(&p, m) : print_human(&p, m);
+  ebb_shape        x = ebb_build_batch(in->shape, c->train.batch);
+  ebb_loss         loss = ebb_train_loss(&c->train, m);
+  ebb_plan_options o = {.training = true, .optimizer = ebb_optim_bytes(&c->train, m), .loss = ebb_loss_scratch(&loss, ebb_build_batch(m->out, x.n)),
+                        .batches = in->batches ? in->batches : ebb_data_batch_bytes(x, (size_t)x.n * ebb_sites(m->out))};
+  return ebb_train_plan(p, m, x, &c->run, o, pool);
+}
+
+/* Plans what a configuration says, and shows it, or tells its peak. */
+static ebb_status with_plan(const ebb_config *c, ebb_status (*then)(const ebb_plan *p, const ebb_model *m, void *context), void *context)
+{
+  ebb_model m;
+  ebb_input in;
+  ebb_pool  pool = {0};
+  ebb_plan  p;
+  EBB_TRY(ebb_build_input(&in, c));
+  EBB_TRY(ebb_build_model(&m, c, in.shape, in.classes));
+  ebb_status status = plan(&p, c, &m, &in, &pool);
+  if (status == EBB_OK) status = then(&p, &m, context);
   ebb_pool_clear(&pool);
-  return code;
+  ebb_model_destroy(&m);
+  return status;
+}
+
+static ebb_status note_peak(const ebb_plan *p, const ebb_model *m, void *context)
+{
+  (void)m;
+  *(size_t *)context = p->peak;
+  return EBB_OK;
+}
+
+ebb_status ebb_verb_planned(size_t *peak, const ebb_config *c)
+{
+  ebb_config least = *c;
+  if (least.run.backward == EBB_AUTO) least.run.backward = EBB_REVERSE;
+  return with_plan(&least, note_peak, peak);
+}
+
+static ebb_status show(const ebb_plan *p, const ebb_model *m, void *context)
+{
+  return *(const bool *)context ? print_json(p, m) : print_human(p, m);
 }
 
 static int with_config(const ebb_flags *flags, ebb_config *c, ebb_words words)
 {
-  ebb_model m;
-  ebb_input in;
-  (void)words;
-  ebb_status status = ebb_build_input(&in, c);
-  if (status == EBB_OK) status = ebb_build_model(&m, c, in.shape, in.classes);
-  if (status != EBB_OK) return ebb_verb_failed(status);
-  ebb_shape x = ebb_build_batch(in.shape, c->train.batch);
-  int       code = plan(flags, c, &m, x, in.batches ? in.batches : ebb_data_batch_bytes(x, (size_t)x.n * ebb_sites(m.out)));
-  ebb_model_destroy(&m);
-  return code;
+  bool json = flags->json;
+  if (*flags->fit) return ebb_largest(flags, c, words);
+  ebb_status status = with_plan(c, show, &json);
+  return status == EBB_OK ? EBB_OK : ebb_verb_failed(status);
 }
 
 static int run(const ebb_flags *flags, ebb_words words)
@@ -128,5 +154,5 @@ static int run(const ebb_flags *flags, ebb_words words)
 const ebb_verb ebb_verb_plan = {
   .name = "plan", .arguments = "CONFIG [key=value ...]", .summary = "Tells the memory a training takes, before it runs",
   .text = "Nothing is trained; for run.backward=auto blocks are measured for a moment. The input's shape is that of data.train, or data.shape where there are no data yet.",
-  .flags = "json", .sections = "model data train run", .least = 1, .run = run,
+  .flags = "json fit", .sections = "model data train run", .least = 1, .run = run,
 };

@@ -62,6 +62,9 @@ refuses 'a sweep of nothing' 64 depth=10,50,100 -- "$EBB" profile --sweep=foo st
 refuses 'a sweep over a depth that is no option' 64 'model.depth' 'ebb models glow' -- "$EBB" profile --sweep=depth=1,2 glow data.shape=8x8x1
 refuses 'a value of a sweep that does not go' 78 model.levels -- "$EBB" profile --sweep=model.levels=99 --modes=reverse glow data.shape=8x8x1
 
+refuses 'a fit with no room for the least' 71 1048576 'batch 1 needs' -- "$EBB" plan --fit=batch revnet-38 data.shape=32x32x3 run.memory=1MiB
+refuses 'a fit of a depth that is no option' 64 'model.depth' -- "$EBB" plan --fit=depth glow data.shape=8x8x1
+
 # ---- configuration
 refuses 'unknown key: the nearest' 78 train.batsh 'did you mean train.batch' -- train train.batsh=3
 refuses 'unknown model option: the nearest' 78 model.depht 'did you mean model.depth' -- train model.depht=3

@@ -63,6 +63,15 @@ verdict $? 'profile: observed peak = planned peak' "$(cat profile.json)"
 verdict $? 'profile: reconstruction is exact' "$(cat profile.json)"
 check 'profile as a table' says 'ratio to store' "$EBB" profile --steps=1 --csv=p.csv "${tiny[@]}"
 check 'profile --csv' grep -q '^reverse,' p.csv
+"$EBB" plan --fit=batch --json "${tiny[@]}" run.memory=1MiB > fit.json
+read -r fits next < <(sed -n 's/.*"\(largest\|next\)": \([0-9]*\).*/\2/p' fit.json | tr '\n' ' ')
+within=$("$EBB" plan --json "${tiny[@]}" train.batch="$fits" | sed -n 's/.*"peak": \([0-9]*\).*/\1/p')
+beyond=$("$EBB" plan --json "${tiny[@]}" train.batch="$next" | sed -n 's/.*"peak": \([0-9]*\).*/\1/p')
+[ "$within" -le 1048576 ] && [ "$beyond" -gt 1048576 ]
+verdict $? 'plan --fit=batch: the largest that fits, and the next does not' "$within $beyond $(cat fit.json)"
+check 'plan --fit=depth' says 'is the largest that fits in 1.0 MiB' "$EBB" plan --fit=depth "${tiny[@]}" run.memory=1MiB
+check 'plan --fit=size, in what a network can be built for' says 'size 80 is the largest that fits in 8.0 MiB: its peak is 7.9 MiB; 96 needs' "$EBB" plan --fit=size realnvp data.shape=8x8x1 train.batch=2 \
+  model.levels=5 model.width=2 run.memory=8MiB
 "$EBB" profile --sweep=depth=1,3 --steps=1 --modes=reverse,store,auto --csv=sweep.csv "${tiny[@]}" > sweep.txt
 awk -F, 'NR == 1 {ok = $1 == "depth"} NR > 1 {n++; ok = ok && $4 == $5 && $4 > 0; peak[$1 $2] = $4} END {exit !(ok && n == 6 && peak["3store"] > peak["1store"])}' sweep.csv
 verdict $? 'profile --sweep: each depth and mode, observed peak = planned peak' "$(cat sweep.txt sweep.csv)"
