@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """depth.py -- memory and time of a training step against depth: couplings of 64 channels on 32x32, batch 32.
 
-    scripts/depth.py [OUT.png] [--depths 12,25,50,100,200,400,1000] [--torch-most 200] [--rounds 1]
+    scripts/depth.py [OUT.png] [--depths 12,25,50,100,200] [--torch-most 200] [--rounds 1]
 
 Ebb by reversal, by reversal within a budget of twice the least plan (run.backward=auto), with all activations stored; PyTorch plain, in
 the better of its memory formats with tcmalloc, and by checkpointing of each block, where python3-torch is installed and the depth is at
@@ -102,7 +102,7 @@ def draw(png, table):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("png", nargs="?", type=Path, default=ROOT / "out" / "depth.png")
-    p.add_argument("--depths", type=lambda text: [int(word) for word in text.split(",")], default=[12, 25, 50, 100, 200, 400, 1000],
+    p.add_argument("--depths", type=lambda text: [int(word) for word in text.split(",")], default=[12, 25, 50, 100, 200],
                    help="of those that compare_pytorch knows")
     p.add_argument("--torch-most", type=int, default=200)
     p.add_argument("--rounds", type=int, default=1)
