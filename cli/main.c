@@ -126,13 +126,23 @@ static const char *flag_help(const ebb_option *o, ebb_pool *pool)
   return ebb_pool_text(pool, "%s (%s%s%s)", o->help, *o->standard ? o->standard : "none", *o->unit ? " " : "", o->unit);
 }
 
+/* Of a text: what a help page calls it, where it is not the name of a file. */
+static const char *text_value(const char *key)
+{
+  static const char *const names[][2] = {{"modes", "A,B"}, {"only", "TEXT"}, {"sweep", "KEY=A,B"}, {"fit", "KEY"}};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(names[i][0], key) == 0) return names[i][1];
+  return "FILE";
+}
+
 static const char *flag_value(const ebb_option *o)
 {
   switch (o->kind) {
   case EBB_OPTION_BOOL: return NULL;
-  case EBB_OPTION_INT: return "N";
+  case EBB_OPTION_INT:
+  case EBB_OPTION_SIZE: return "N";
   case EBB_OPTION_CHOICE: return o->choices;
-  default: return strcmp(o->key, "modes") == 0 ? "A,B" : strcmp(o->key, "only") == 0 ? "TEXT" : "FILE";
+  default: return text_value(o->key);
   }
 }
 
