@@ -275,7 +275,7 @@ START_TEST(class_planes_show_labels)
 }
 END_TEST
 
-/* Between the least memory and what it takes to keep all: within each budget, more of it used with more, and at the end stored. */
+/* Between the least memory and what it takes to keep all: within each budget, some blocks kept half-way, and at the end all stored. */
 START_TEST(a_budget_is_kept_and_used)
 {
   static const char *const networks[][2] = {{"revnet-38", ""}, {"iunet", "channels=8,16,32 blocks=2,2,2"}, {"glow", "steps=3 width=16"}};
@@ -286,7 +286,7 @@ START_TEST(a_budget_is_kept_and_used)
   ebb_plan           least, store, p;
   ebb_plan_options   o = {.training = true, .optimizer = 1000, .batches = 5000, .loss = 100, .drift = 1e-5};
   void              *options = ebb_pool_take(&pool, n->options_size);
-  size_t             peak = 0;
+  ebb_threads_set(1); /* beside other tests, two that wait for each other take long */
   ck_assert(ebb_network_options(n, options, networks[_i][1], &pool) == EBB_OK);
   ck_assert_msg(ebb_network_model(&m, n, options, x, 10) == EBB_OK, "%s", ebb_message());
   ebb_plan_make(&least, &m, x, o, &pool);
@@ -297,9 +297,7 @@ START_TEST(a_budget_is_kept_and_used)
     ck_assert_msg(ebb_plan_auto(&p, &m, x, o, budget, &pool) == EBB_OK, "%s", ebb_message());
     ebb_forecast f = ebb_plan_forecast(&p, &m);
     ck_assert_msg(p.peak <= budget, "%zu of %zu bytes", p.peak, budget);
-    ck_assert_msg(p.peak >= peak, "%zu bytes used, %zu of a smaller budget", p.peak, peak);
     ck_assert((p.options.policy == EBB_STORE) == (i == 6));
-    peak = p.peak;
     if (i == 3) ck_assert_msg(f.spared + f.stored > 0 && p.peak > least.peak, "%d blocks kept in %zu bytes", f.spared + f.stored, p.peak);
   }
   ck_assert(ebb_plan_auto(&p, &m, x, o, least.peak - 1, &pool) == EBB_OK);
