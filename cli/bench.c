@@ -1,18 +1,9 @@
 /* bench.c -- see bench.h. */
-#define _POSIX_C_SOURCE 200809L
 #include "bench.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "measure.h"
-
-double ebb_bench_now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 ebb_spread ebb_spread_of(const double *values, int count)
 {

@@ -1,4 +1,4 @@
-/* bench.h -- what the benchmarks of `ebb bench` share: the clock, the spread of rounds, the machine's peak.
+/* bench.h -- what the benchmarks of `ebb bench` share: the spread of rounds, the machine's peak.
  * Owns: how a time is taken. Must not know: what is timed. On a shared machine only what was measured in turns compares. */
 #pragma once
 #include <jansson.h>
@@ -8,9 +8,6 @@
 typedef struct ebb_spread { double median, least, most; } ebb_spread;
 
 ebb_spread ebb_spread_of(const double *values, int count); /* at most EBB_ROUNDS_MOST of them */
-
-/* Seconds since some moment. */
-double ebb_bench_now(void);
 
 /* GFLOP/s of independent multiply-adds in registers, on all threads, during some milliseconds; the width is that of the
  * table in use. */

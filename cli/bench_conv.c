@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "bench.h"
 #include "print.h"
 
@@ -35,9 +36,9 @@ typedef struct trial {
 /* ---- measuring ------------------------------------------------------------------------------------------------ */
 static double seconds_of(const trial *t, ebbk_algorithm way, int calls)
 {
-  double begin = ebb_bench_now();
+  double begin = ebb_seconds();
   for (int i = 0; i < calls; i++) ebb_bench_conv_run(t->conv, t->what, way);
-  return (ebb_bench_now() - begin) / calls;
+  return (ebb_seconds() - begin) / calls;
 }
 
 static void prepare(trial *t)

@@ -3,6 +3,7 @@
  * per second are a yardstick for layers without arithmetic. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/threads.h"
 #include "bench.h"
 #include "compose/catalogue.h"
@@ -38,16 +39,16 @@ static times measure(const ebb_model *m, ebb_workspace *w, ebb_view x, ebb_view 
   ebb_view y;
   w->run.pass = EBB_TRAIN;
   for (int r = -1; r < rounds; r++) {
-    double begin = ebb_bench_now();
+    double begin = ebb_seconds();
     ebb_forward(&w->run, m, x, &y);
-    double   middle = ebb_bench_now();
+    double   middle = ebb_seconds();
     ebb_view dy = ebb_scratch_view(&w->run, y.s);
     ebbk->fill(ebb_reals(dy), dy.stride, 1, ebb_sites(dy.s), dy.s.c);
-    double back = ebb_bench_now();
+    double back = ebb_seconds();
     ebb_backward(&w->run, m, x, dy, dx);
     if (r < 0) continue;
     forward[r] = middle - begin;
-    backward[r] = ebb_bench_now() - back;
+    backward[r] = ebb_seconds() - back;
   }
   return (times){ebb_spread_of(forward, rounds).median, ebb_spread_of(backward, rounds).median};
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/rng.h"
 #include "bench.h"
 #include "kernels/kernels.h"
@@ -122,9 +123,9 @@ static void measure(double rates[KERNELS][EBB_ROUNDS_MOST], operands *o, int rou
   double bytes = (double)o->rows * o->c * (double)sizeof(ebb_real);
   for (int r = -1; r < rounds; r++)
     for (int k = 0; k < KERNELS; k++) {
-      double begin = ebb_bench_now();
+      double begin = ebb_seconds();
       kernels[k].run(o);
-      if (r >= 0) rates[k][r] = kernels[k].moved * bytes / (ebb_bench_now() - begin) * 1e-9;
+      if (r >= 0) rates[k][r] = kernels[k].moved * bytes / (ebb_seconds() - begin) * 1e-9;
     }
 }
 

@@ -3,6 +3,7 @@
  * Compiled as the kernels are (meson.build), or a multiply-add would be two instructions. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/threads.h"
 #include "bench.h"
 #include "kernels/kernels.h"
@@ -55,10 +56,10 @@ static double peak_loop(long rounds, volatile double *kept)
 static double thread_peak(double rounds)
 {
   volatile double kept;
-  double          begin = ebb_bench_now();
+  double          begin = ebb_seconds();
   if (rounds <= 0) return 0;
   double flops = peak_loop((long)rounds, &kept);
-  return flops / (ebb_bench_now() - begin) * 1e-9;
+  return flops / (ebb_seconds() - begin) * 1e-9;
 }
 
 /* The engine's threads are reached by the kernel that calls a function for every value: each gets a row, the first value

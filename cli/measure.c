@@ -1,5 +1,4 @@
 /* measure.c -- see measure.h. */
-#define _POSIX_C_SOURCE 200809L
 #include "measure.h"
 
 #include <inttypes.h>
@@ -7,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "build.h"
 #include "random.h"
 
@@ -17,13 +16,6 @@ uint64_t ebb_hash(uint64_t hash, const void *bytes, size_t count)
   const unsigned char *p = bytes;
   for (size_t i = 0; i < count; i++) hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
   return hash;
-}
-
-static double seconds_now(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Largest resident size of this process so far, bytes; 0 if the system does not say. */
@@ -116,9 +108,9 @@ static ebb_status run_steps(json_t *seconds, ebb_trainer *t, ebb_source *source,
 {
   for (int i = 0; i < warmup + steps; i++) {
     ebb_metrics m = {0};
-    double      begin = seconds_now();
+    double      begin = ebb_seconds();
     EBB_TRY(ebb_trainer_step(t, source, &m));
-    if (i >= warmup) json_array_append_new(seconds, json_real(seconds_now() - begin));
+    if (i >= warmup) json_array_append_new(seconds, json_real(ebb_seconds() - begin));
   }
   return EBB_OK;
 }
@@ -144,9 +136,9 @@ static ebb_status forward_seconds(double *median, ebb_pool *pool, ebb_trainer *t
   for (int i = 0; i < count; i++) {
     EBB_TRY(source->ops->next(source, &batch));
     t->work.run.pass = EBB_TRAIN;
-    double begin = seconds_now();
+    double begin = ebb_seconds();
     ebb_forward(&t->work.run, t->model, batch.x, &y);
-    seconds[i] = seconds_now() - begin;
+    seconds[i] = ebb_seconds() - begin;
     ebb_release(&t->work.run);
   }
   *median = ebb_median(seconds, count);

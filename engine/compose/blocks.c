@@ -1,10 +1,10 @@
 /* blocks.c -- see blocks.h. */
-#define _POSIX_C_SOURCE 199309L
 #include "compose/blocks.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 enum { REPEATS = 3 };
 
@@ -25,13 +25,6 @@ ebb_blocks ebb_blocks_of(const ebb_model *m, ebb_pool *pool)
 }
 
 /* ---- measuring ------------------------------------------------------------------------------------------------ */
-static double now(void)
-{
-  struct timespec s;
-  clock_gettime(CLOCK_MONOTONIC, &s);
-  return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
-}
-
 /* There and back once; the way back replays the inside, or finds it kept, or, with all kept, does not reconstruct the input. */
 static void pass(double *forward, double *reverse, const ebb_layer *l, ebb_run *r, ebb_shape x, ebb_keep keep)
 {
@@ -39,15 +32,15 @@ static void pass(double *forward, double *reverse, const ebb_layer *l, ebb_run *
   r->pass = EBB_TRAIN;
   r->keep = keep;
   if (!r->dry) memset(y.p, 0, ebb_bytes(y.s));
-  double begin = now();
+  double begin = ebb_seconds();
   ebb_forward_layer(l, r, y, y);
-  *forward = fmin(*forward, now() - begin);
+  *forward = fmin(*forward, ebb_seconds() - begin);
   ebb_view dy = ebb_scratch_view(r, ebb_shape_real(x));
   if (!r->dry) memset(dy.p, 0, ebb_bytes(dy.s));
-  begin = now();
+  begin = ebb_seconds();
   if (keep == EBB_KEEP_ALL) ebb_backward_layer(l, r, y, dy, dy);
   else ebb_reverse_layer(l, r, y, dy);
-  *reverse = fmin(*reverse, now() - begin);
+  *reverse = fmin(*reverse, ebb_seconds() - begin);
   ebb_release(r);
 }
 

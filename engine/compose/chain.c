@@ -1,13 +1,13 @@
 /* chain.c -- reversible layers one after the other, in place on one stream.
  * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares, all of
- * those that it stores, and what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed; under STORE what the layers
- * keep themselves, and a copy for those that look at x.
+ * those that it stores, and what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed;
+ * under STORE what the layers keep themselves, and a copy for those that look at x.
  * It asks a layer only for its inverse. Must not know: which layers there are. */
 #include "compose/chain.h"
 
 #include "compose/catalogue.h"
 #include "compose/guard.h"
-#include "kernels/kernels.h"
+#include "layers/operands.h"
 #include "reversible/reversible.h"
 
 struct ebb_chain {
@@ -88,11 +88,10 @@ static ebb_keep keep_of(const ebb_layer *l, const ebb_run *r)
 static ebb_view kept_copy(ebb_run *r, ebb_view x)
 {
   ebb_view copy = ebb_kept_view(r, x.s);
-  if (!r->dry) ebbk->copy(copy.p, copy.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
+  ebb_copy(r, copy, x);
   return copy;
 }
 
-/* On the way back, of what is there again. */
 static void watch(ebb_run *r, const ebb_layer *l, ebb_view x, bool reconstructed)
 {
   if (r->watch && !r->dry) r->watch(r, l, x, reconstructed);
@@ -160,7 +159,7 @@ static void back_stored(const ebb_chain *s, int i, ebb_run *r, ebb_view y, ebb_v
   r->keep = EBB_KEEP_ALL;
   ebb_backward_layer(s->layers[i], r, kept.view, dy, ebb_view_retyped(dy, ebb_shape_real(x.s)));
   r->keep = outer;
-  if (has_input && !r->dry) ebbk->copy(x.p, x.stride, kept.view.p, kept.view.stride, ebb_sites(x.s), x.s.c);
+  if (has_input) ebb_copy(r, x, kept.view);
   ebb_arena_low_release(r->arena, kept.mark);
   if (has_input) watch(r, s->layers[i], x, true);
 }

@@ -24,11 +24,6 @@ static void measure(const ebb_run *r, ebb_view probe, ebb_view x)
   if (!r->dry) ebbk->moments(m.mean, m.var, ebb_input(x), 1, ebb_sites(x.s), x.s.c);
 }
 
-static void copy(const ebb_run *r, ebb_view y, ebb_view x)
-{
-  if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
-}
-
 static bool held(const ebb_run *r, const ebb_layer *l)
 {
   return r->held && r->held[l->id];
@@ -43,7 +38,7 @@ void ebb_guard_keep(ebb_run *r, const ebb_layer *l, ebb_view x)
 {
   ebb_mark mark = ebb_arena_low_mark(r->arena);
   ebb_view kept = ebb_kept_view(r, held(r, l) ? x.s : probe_shape(x.s));
-  if (held(r, l)) copy(r, kept, x);
+  if (held(r, l)) ebb_copy(r, kept, x);
   else measure(r, kept, x);
   ebb_kept_push(r, kept, mark);
 }
@@ -65,7 +60,7 @@ void ebb_guard_check(ebb_run *r, const ebb_layer *l, ebb_view x)
 {
   ebb_kept kept = ebb_kept_pop(r);
   ebb_mark mark = ebb_arena_high_mark(r->arena);
-  if (held(r, l)) copy(r, x, kept.view);
+  if (held(r, l)) ebb_copy(r, x, kept.view);
   else {
     ebb_view now = ebb_scratch_view(r, kept.view.s);
     measure(r, now, x);

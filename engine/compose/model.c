@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "compose/catalogue.h"
-#include "kernels/kernels.h"
+#include "layers/operands.h"
 
 void ebb_model_begin(ebb_model *m, ebb_builder *b, const char *name, ebb_shape in)
 {
@@ -198,7 +198,7 @@ void ebb_inverse(ebb_run *r, const ebb_model *m, ebb_view z, ebb_view *x)
   r->pass = EBB_EVAL;
   r->keep = EBB_KEEP_NONE;
   *x = ebb_kept_view(r, z.s);
-  if (!r->dry) ebbk->copy(x->p, x->stride, z.p, z.stride, ebb_sites(z.s), z.s.c);
+  ebb_copy(r, *x, z);
   for (int i = count - 1; i >= 0; i--) *x = invert(m->root->ops->child(m->root, i), r, *x);
 }
 

@@ -15,6 +15,7 @@
 #include "compose/catalogue.h"
 #include "compose/chain.h"
 #include "kernels/kernels.h"
+#include "layers/operands.h"
 
 struct ebb_sequence {
   ebb_layer   base;
@@ -122,12 +123,6 @@ static bool in_place_before(const ebb_sequence *s, int i)
   return i == 0;
 }
 
-/* Copies values, or the stream's bits. */
-static void copy(const ebb_run *r, ebb_view y, ebb_view x)
-{
-  if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
-}
-
 /* ---- where the last layer's result goes ------------------------------------------------------------------------ */
 /* Into y, or onto the stream z, which shows in y's shape. */
 typedef struct sink { ebb_view y; bool update; ebb_sign sign; } sink;
@@ -182,7 +177,7 @@ static void forward_unkept(const ebb_sequence *s, ebb_run *r, ebb_view x, const 
     }
     if (ebb_reversible(l) && next.p != now.p) {
       ebb_view mine = ebb_view_retyped(next, now.s);
-      copy(r, mine, now);
+      ebb_copy(r, mine, now);
       now = mine;
     }
     call(s, i, r, now, next, to);
@@ -223,7 +218,7 @@ static void forward_kept(const ebb_sequence *s, ebb_run *r, ebb_view x, const si
     bool             owned = i > 0;
     if (ebb_reversible(l) && !owned) {
       ebb_view mine = ebb_view_retyped(output_of(s, r, i, out, to->y), now.s);
-      copy(r, mine, now);
+      ebb_copy(r, mine, now);
       now = mine;
     }
     ebb_mark mark = ebb_arena_low_mark(r->arena);
@@ -281,7 +276,7 @@ static gradient own(ebb_run *r, gradient g)
   if (g.mine) return g;
   gradient mine = {.mine = true, .high = true, .mark = ebb_arena_high_mark(r->arena)};
   mine.v = ebb_scratch_view(r, g.v.s);
-  copy(r, mine.v, g.v);
+  ebb_copy(r, mine.v, g.v);
   return mine;
 }
 
@@ -330,7 +325,7 @@ static void back(const ebb_sequence *s, ebb_run *r, ebb_view x, const ebb_view *
     r->keep = outer;
     ebb_arena_low_release(r->arena, kept.mark);
   }
-  if (dx.p && g.v.p != dx.p) copy(r, dx, g.v);
+  if (dx.p && g.v.p != dx.p) ebb_copy(r, dx, g.v);
 }
 
 static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy, ebb_view dx, void *scratch)

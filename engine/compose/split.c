@@ -4,6 +4,7 @@
 #include "compose/catalogue.h"
 #include "compose/chain.h"
 #include "kernels/kernels.h"
+#include "layers/operands.h"
 #include "reversible/reversible.h"
 
 typedef struct split {
@@ -25,12 +26,6 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
   return ebb_shape_equal(ebb_layer_shape(l->inner, two), two) ? x : ebb_shape_none();
 }
 
-/* Copies bits: of fixed-point or real values, or of gradients. */
-static void copy(const ebb_run *r, ebb_view y, ebb_view x)
-{
-  if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
-}
-
 /* Under STORE and CHECKPOINT the inner stream stays, below what L keeps: backward needs its memory. */
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
 {
@@ -39,9 +34,9 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
   bool         keeps = ebb_keeps(r);
   ebb_mark     mark = ebb_arena_low_mark(r->arena);
   ebb_view     two = part(l, y), inner = keeps ? ebb_kept_view(r, two.s) : ebb_scratch_view(r, two.s);
-  copy(r, inner, two);
+  ebb_copy(r, inner, two);
   ebb_forward_layer(l->inner, r, inner, inner);
-  copy(r, two, inner);
+  ebb_copy(r, two, inner);
   if (keeps) ebb_kept_push(r, inner, mark);
 }
 
@@ -52,9 +47,9 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   EBB_ASSERT(dx.p == dy.p, "%s works in place", layer->name);
   ebb_kept kept = ebb_kept_pop(r);
   ebb_view two = part(l, dy), inner = ebb_view_retyped(kept.view, two.s);
-  copy(r, inner, two);
+  ebb_copy(r, inner, two);
   ebb_backward_layer(l->inner, r, kept.view, inner, inner);
-  copy(r, two, inner);
+  ebb_copy(r, two, inner);
   ebb_arena_low_release(r->arena, kept.mark);
 }
 
@@ -62,9 +57,9 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
 {
   const split *l = (const split *)layer;
   ebb_view     two = part(l, y), inner = ebb_scratch_view(r, two.s);
-  copy(r, inner, two);
+  ebb_copy(r, inner, two);
   ebb_inverse_layer(l->inner, r, inner);
-  copy(r, two, inner);
+  ebb_copy(r, two, inner);
 }
 
 static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
@@ -72,11 +67,11 @@ static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
   const split *l = (const split *)layer;
   ebb_view     two = part(l, y), dtwo = part(l, dy);
   ebb_view     inner = ebb_scratch_view(r, two.s), dinner = ebb_scratch_view(r, dtwo.s);
-  copy(r, inner, two);
-  copy(r, dinner, dtwo);
+  ebb_copy(r, inner, two);
+  ebb_copy(r, dinner, dtwo);
   ebb_reverse_layer(l->inner, r, inner, dinner);
-  copy(r, two, inner);
-  copy(r, dtwo, dinner);
+  ebb_copy(r, two, inner);
+  ebb_copy(r, dtwo, dinner);
 }
 
 static const ebb_layer *child(const ebb_layer *layer, int i)

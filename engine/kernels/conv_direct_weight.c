@@ -12,7 +12,8 @@
  * what a tile reads is contiguous, so that a piece of pixels stays in L1 for all taps and channels, whatever the number
  * of channels, and odd channel counts are zeros. Where a row has three taps and stride 1, a tile takes those three
  * together, with each dy in a register for all of them. Of small flat images several samples are packed at a time: the fewer
- * pixels a tile adds up, the more often its sums go to L2 and back. Planes and rows of taps outside the image are left out. Cost: 2 taps Cin Cout FLOP an output pixel. */
+ * pixels a tile adds up, the more often its sums go to L2 and back. Planes and rows of taps outside the image are left out.
+ * Cost: 2 taps Cin Cout FLOP an output pixel. */
 #include "kernels/conv_parts.h"
 #include "kernels/conv_ways.h"
 #include "kernels/deal.h"
@@ -335,7 +336,8 @@ static void add_piece(const plan *p, float *sum, const window *in, int row, int 
   int    columns = p->a[2].count;
   inside deep = taps_inside(&p->a[0], in->depth);
   piece  s = {.x_sample = in->sample, .x_row = (size_t)p->a[1].stride * in->row, .x_pixel = (size_t)p->a[2].stride * STEP,
-              .dy_sample = in->pixels / (size_t)in->samples * VL, .dy_vector = in->pixels * VL, .samples = in->samples, .rows = rows, .columns = columns, .next = next};
+              .dy_sample = in->pixels / (size_t)in->samples * VL, .dy_vector = in->pixels * VL, .samples = in->samples,
+              .rows = rows, .columns = columns, .next = next};
   for (int v = 0, vectors; v < p->vectors; v += vectors) {
     vectors = takes_rows(p) ? 1 : least(2, p->vectors - v);
     int step = takes_rows(p) || vectors == 2 ? CHANNELS : STEP;

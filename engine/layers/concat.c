@@ -1,6 +1,7 @@
 /* concat.c -- the input beside what a path makes of it: y = [x | F(x)], the skip connection of U-Nets.
  * Owns: the order of the two. Source: Ronneberger et al. 2015 (U-Net). */
 #include "kernels/kernels.h"
+#include "layers/operands.h"
 #include "layers/layers.h"
 
 typedef struct concat {
@@ -20,16 +21,11 @@ static ebb_view part(ebb_view y, int first, int c)
   return y.p ? ebb_view_channels(y, first, c) : (ebb_view){.s = ebb_shape_channels(y.s, c), .stride = y.stride};
 }
 
-static void copy(const ebb_run *r, ebb_view y, ebb_view x)
-{
-  if (!r->dry) ebbk->copy(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_sites(x.s), x.s.c);
-}
-
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
 {
   (void)scratch;
   const concat *l = (const concat *)layer;
-  if (y.p) copy(r, part(y, 0, x.s.c), x);
+  if (y.p) ebb_copy(r, part(y, 0, x.s.c), x);
   ebb_forward_layer(l->f, r, x, part(y, x.s.c, y.s.c - x.s.c));
 }
 
@@ -42,7 +38,7 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   if (dx.p) f = ebb_scratch_view(r, x.s);
   ebb_backward_layer(l->f, r, x, part(dy, x.s.c, dy.s.c - x.s.c), f);
   if (!dx.p) return;
-  copy(r, dx, part(dy, 0, x.s.c));
+  ebb_copy(r, dx, part(dy, 0, x.s.c));
   if (!r->dry) ebbk->add(ebb_reals(dx), dx.stride, ebb_reals(f), f.stride, ebb_sites(x.s), x.s.c);
 }
 

@@ -13,6 +13,12 @@ static inline ebbk_output ebb_output(ebb_view y)
   return (ebbk_output){.y = ebb_reals(y), .stride = y.stride, .how = y.add ? EBBK_ADD : EBBK_SET};
 }
 
+/* y = x, real values or the stream's bits; nothing in a dry run. */
+static inline void ebb_copy(const ebb_run *r, ebb_view y, ebb_view x)
+{
+  if (!r->dry) ebbk->copy(y.p, y.stride, x.p, x.stride, ebb_sites(x.s), x.s.c);
+}
+
 /* z += or z -= on the stream; values that leave it are counted in `range`. */
 static inline ebbk_output ebb_stream_output(ebb_view z, ebb_sign sign, ebbk_range *range)
 {

@@ -3,6 +3,7 @@
  *   y1 = A(x1) + F(x2);  y2 = B(x2) + G(y1)
  * Source: Gomez et al. 2017, section 3.2 and the authors' code: the first unit of a stage. */
 #include "kernels/kernels.h"
+#include "layers/operands.h"
 #include "reversible/reversible.h"
 
 typedef struct transition {
@@ -24,11 +25,6 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
   bool              fits = x.c % 2 == 0 && ebb_shape_equal(ebb_layer_shape(l->a, half), y) &&
               ebb_shape_equal(ebb_layer_shape(l->b, half), y) && ebb_shape_equal(ebb_layer_shape(l->g, y), y);
   return fits && !x.stream ? ebb_shape_channels(y, 2 * y.c) : ebb_shape_none();
-}
-
-static void copy(const ebb_run *r, ebb_view y, ebb_view x)
-{
-  if (!r->dry) ebbk->copy(ebb_reals(y), y.stride, ebb_reals(x), x.stride, ebb_sites(x.s), x.s.c);
 }
 
 static void add(const ebb_run *r, ebb_view y, ebb_view x)
@@ -57,7 +53,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
   ebb_mark          low = ebb_arena_low_mark(r->arena);
   ebb_view          y1 = keep ? ebb_kept_view(r, out.one.s) : ebb_scratch_view(r, out.one.s);
   step(r, l->a, in.one, l->f, in.two, y1);
-  if (out.one.p) copy(r, out.one, y1);
+  if (out.one.p) ebb_copy(r, out.one, y1);
   step(r, l->b, in.two, l->g, y1, out.two);
   if (keep) ebb_kept_push(r, y1, low);
 }

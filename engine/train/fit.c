@@ -1,11 +1,10 @@
 /* fit.c -- the whole run: steps, epochs, validation, log, checkpoints.
  * Owns: when each of them happens. */
-#define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
@@ -23,17 +22,10 @@ typedef struct fit {
   int            began_held;
 } fit;
 
-static double now(void)
-{
-  struct timespec s;
-  clock_gettime(CLOCK_MONOTONIC, &s);
-  return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
-}
-
 static void begin_report(fit *f)
 {
   f->since = (ebb_metrics){0};
-  f->began = now();
+  f->began = ebb_seconds();
   f->began_step = f->t->step;
   f->began_held = f->t->held;
 }
@@ -49,7 +41,7 @@ static ebb_status report(fit *f, const ebb_metrics *validation)
   if (t->model->flow) p.dimensions = ebb_count(t->model->in);
   p.loss = ebb_metrics_loss(&f->since);
   p.accuracy = ebb_metrics_accuracy(&f->since);
-  p.step_seconds = steps ? (now() - f->began) / (double)steps : 0;
+  p.step_seconds = steps ? (ebb_seconds() - f->began) / (double)steps : 0;
   if (validation) {
     p.validated = true;
     p.val_loss = ebb_metrics_loss(validation);
@@ -87,7 +79,7 @@ static ebb_status validate(fit *f)
 {
   ebb_metrics m;
   bool        better = false;
-  double      began = now();
+  double      began = ebb_seconds();
   if (f->with->val) {
     ebb_trainer_swap_ema(f->t);
     ebb_status status = ebb_trainer_evaluate(f->t, f->with->val, &m);
@@ -95,7 +87,7 @@ static ebb_status validate(fit *f)
     if (status != EBB_OK) return status;
     better = judge(f->t, ebb_metrics_score(&m));
   }
-  f->began += now() - began;
+  f->began += ebb_seconds() - began;
   EBB_TRY(report(f, f->with->val ? &m : NULL));
   if (better) EBB_TRY(save(f, "checkpoint_best.h5")); /* first: the last one says that it is there */
   return save(f, "checkpoint_last.h5");
