@@ -2,7 +2,6 @@
 #include "largest.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "build.h"
 #include "print.h"
@@ -12,6 +11,7 @@ enum { UNIT_MOST = 64, VALUE_MOST = 1 << 20, WORDS_MOST = 200 };
 
 /* A search: values are multiples of `unit`. */
 typedef struct search {
+  ebb_config *config;
   ebb_words   words;
   const char *name;
   size_t      room;
@@ -21,22 +21,15 @@ typedef struct search {
 /* Bytes of the plan with this value. */
 static ebb_status peak_at(size_t *peak, const search *s, int value)
 {
-  ebb_config  c, first;
-  ebb_pool    pool = {0};
+  ebb_config  c;
   char       *at[WORDS_MOST + 1];
   const char *word;
-  if (s->words.count > WORDS_MOST) return ebb_fail(EBB_USAGE, "expected at most %d words", WORDS_MOST);
-  EBB_TRY(ebb_build_load(&first, s->words));
-  ebb_status status = ebb_vary(&word, &first, s->name, ebb_pool_text(&pool, "%d", value));
+  EBB_TRY(ebb_vary(&word, s->config, s->name, ebb_pool_text(&s->config->pool, "%d", value)));
   for (int i = 0; i < s->words.count; i++) at[i] = s->words.at[i];
-  at[s->words.count] = status == EBB_OK ? ebb_pool_text(&pool, "%s", word) : NULL;
-  ebb_config_clear(&first);
-  if (status == EBB_OK) status = ebb_build_load(&c, (ebb_words){at, s->words.count + 1});
-  if (status == EBB_OK) {
-    status = ebb_verb_planned(peak, &c);
-    ebb_config_clear(&c);
-  }
-  ebb_pool_clear(&pool);
+  at[s->words.count] = ebb_pool_text(&s->config->pool, "%s", word);
+  EBB_TRY(ebb_build_load(&c, (ebb_words){at, s->words.count + 1}));
+  ebb_status status = ebb_verb_planned(peak, &c);
+  ebb_config_clear(&c);
   return status;
 }
 
@@ -94,12 +87,12 @@ static int tell(const search *s, int units, const size_t peak[2], bool json)
   return EBB_OK;
 }
 
-int ebb_largest(const ebb_flags *flags, const ebb_config *c, ebb_words words)
+int ebb_largest(const ebb_flags *flags, ebb_config *c, ebb_words words)
 {
-  search     s = {.words = words, .name = flags->fit, .room = c->run.memory ? c->run.memory : ebb_memory_available()};
+  search     s = {.config = c, .words = words, .name = flags->fit, .room = c->run.memory ? c->run.memory : ebb_memory_available()};
   int        units;
   size_t     peak[2] = {0, 0};
-  ebb_status status = find_unit(&s);
+  ebb_status status = words.count > WORDS_MOST ? ebb_fail(EBB_USAGE, "expected at most %d words", WORDS_MOST) : find_unit(&s);
   if (status == EBB_OK) status = find(&units, peak, &s);
   if (status == EBB_OK && units == 0)
     status = ebb_fail(EBB_OSERR, "--fit=%s: %zu bytes are allowed, %s %d needs %zu", s.name, s.room, s.name, s.unit, peak[1]);

@@ -9,4 +9,4 @@ ebb_status ebb_verb_planned(size_t *peak, const ebb_config *c);
 
 /* `words` as a verb gets them, c what they say, flags->fit as vary.h says: prints the largest value that fits into run.memory, or into what the
  * machine has free, and what the next takes; returns the exit code. */
-int ebb_largest(const ebb_flags *flags, const ebb_config *c, ebb_words words);
+int ebb_largest(const ebb_flags *flags, ebb_config *c, ebb_words words);

@@ -94,56 +94,55 @@ static int print_human(const ebb_plan *p, const ebb_model *m)
 }
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
-static ebb_status plan(ebb_plan *p, const ebb_config *c, const ebb_model *m, const ebb_input *in, ebb_pool *pool)
+/* What a configuration says, planned. */
+typedef struct planned { ebb_model m; ebb_plan p; ebb_pool pool; } planned;
+
+static ebb_status plan(planned *k, const ebb_config *c, const ebb_input *in)
 {
-  ebb_shape        x = ebb_build_batch(in->shape, c->train.batch);
-  ebb_loss         loss = ebb_train_loss(&c->train, m);
-  ebb_plan_options o = {.training = true, .optimizer = ebb_optim_bytes(&c->train, m), .loss = ebb_loss_scratch(&loss, ebb_build_batch(m->out, x.n)),
-                        .batches = in->batches ? in->batches : ebb_data_batch_bytes(x, (size_t)x.n * ebb_sites(m->out))};
-  return ebb_train_plan(p, m, x, &c->run, o, pool);
+  ebb_shape        x = ebb_build_batch(in->shape, c->train.batch), y = ebb_build_batch(k->m.out, x.n);
+  ebb_loss         loss = ebb_train_loss(&c->train, &k->m);
+  ebb_plan_options o = {.training = true, .optimizer = ebb_optim_bytes(&c->train, &k->m), .loss = ebb_loss_scratch(&loss, y),
+                        .batches = in->batches ? in->batches : ebb_data_batch_bytes(x, ebb_sites(y))};
+  return ebb_train_plan(&k->p, &k->m, x, &c->run, o, &k->pool);
 }
 
-/* Plans what a configuration says, and shows it, or tells its peak. */
-static ebb_status with_plan(const ebb_config *c, ebb_status (*then)(const ebb_plan *p, const ebb_model *m, void *context), void *context)
+static void planned_close(planned *k)
 {
-  ebb_model m;
+  ebb_pool_clear(&k->pool);
+  ebb_model_destroy(&k->m);
+}
+
+static ebb_status planned_open(planned *k, const ebb_config *c)
+{
   ebb_input in;
-  ebb_pool  pool = {0};
-  ebb_plan  p;
+  *k = (planned){.pool = {0}};
   EBB_TRY(ebb_build_input(&in, c));
-  EBB_TRY(ebb_build_model(&m, c, in.shape, in.classes));
-  ebb_status status = plan(&p, c, &m, &in, &pool);
-  if (status == EBB_OK) status = then(&p, &m, context);
-  ebb_pool_clear(&pool);
-  ebb_model_destroy(&m);
+  EBB_TRY(ebb_build_model(&k->m, c, in.shape, in.classes));
+  ebb_status status = plan(k, c, &in);
+  if (status != EBB_OK) planned_close(k);
   return status;
-}
-
-static ebb_status note_peak(const ebb_plan *p, const ebb_model *m, void *context)
-{
-  (void)m;
-  *(size_t *)context = p->peak;
-  return EBB_OK;
 }
 
 ebb_status ebb_verb_planned(size_t *peak, const ebb_config *c)
 {
+  planned    k;
   ebb_config least = *c;
   if (least.run.backward == EBB_AUTO) least.run.backward = EBB_REVERSE;
-  return with_plan(&least, note_peak, peak);
-}
-
-static ebb_status show(const ebb_plan *p, const ebb_model *m, void *context)
-{
-  return *(const bool *)context ? print_json(p, m) : print_human(p, m);
+  EBB_TRY(planned_open(&k, &least));
+  *peak = k.p.peak;
+  planned_close(&k);
+  return EBB_OK;
 }
 
 static int with_config(const ebb_flags *flags, ebb_config *c, ebb_words words)
 {
-  bool json = flags->json;
+  planned k;
   if (*flags->fit) return ebb_largest(flags, c, words);
-  ebb_status status = with_plan(c, show, &json);
-  return status == EBB_OK ? EBB_OK : ebb_verb_failed(status);
+  ebb_status status = planned_open(&k, c);
+  if (status != EBB_OK) return ebb_verb_failed(status);
+  int code = flags->json ? print_json(&k.p, &k.m) : print_human(&k.p, &k.m);
+  planned_close(&k);
+  return code;
 }
 
 static int run(const ebb_flags *flags, ebb_words words)
