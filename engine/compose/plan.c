@@ -251,14 +251,29 @@ ebb_forecast ebb_plan_forecast(const ebb_plan *p, const ebb_model *m)
   return f;
 }
 
-/* A probe of l's input becomes the input: as many views are kept as before. */
+/* The next block, from layer `i` on, that is done a favour is done it no more; false: there is none. */
+static bool take_back(ebb_plan *p, int layers, int *i)
+{
+  for (; *i < layers; (*i)++)
+    if (p->spared[*i] || p->stored[*i]) {
+      p->spared[*i] = p->stored[*i] = false;
+      return true;
+    }
+  return false;
+}
+
+/* A probe of l's input becomes the input; the model region stays as it was taken. */
 void ebb_plan_hold(ebb_plan *p, const ebb_model *m, const ebb_layer *l)
 {
   size_t views = p->kept_views;
+  int    next = 0;
   p->held[l->id] = true;
-  ebb_arena dry = rehearsed(p, m);
-  plan_run_region(p, &dry);
-  EBB_ASSERT(p->kept_views == views, "%s: %zu kept views, then %zu", l->name, views, p->kept_views);
+  do {
+    ebb_arena dry = rehearsed(p, m);
+    plan_run_region(p, &dry);
+    EBB_ASSERT(p->kept_views <= views, "%s: %zu kept views, then %zu", l->name, views, p->kept_views);
+  } while (p->options.room && p->peak > p->options.room && take_back(p, m->layers, &next));
+  p->kept_views = views;
 }
 
 /* ---- the regions -------------------------------------------------------------------------------------------- */
@@ -311,8 +326,8 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
   w->grads = from_model(w, p->gradients);
   w->optimizer = from_model(w, p->optimizer);
   w->state = from_model(w, m->states * sizeof(ebb_real));
-  const bool *spared = flags_in_model(w, p->spared, m->layers);
-  const bool *stored = flags_in_model(w, p->stored, m->layers);
+  w->spared = flags_in_model(w, p->spared, m->layers);
+  w->stored = flags_in_model(w, p->stored, m->layers);
   w->held = flags_in_model(w, p->held, m->layers);
   w->run = (ebb_run){.arena = &w->arena,
                      .weights = w->weights,
@@ -323,8 +338,8 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
                      .kept = from_model(w, p->kept_views * sizeof(ebb_kept)),
                      .kept_size = p->kept_views,
                      .policy = p->options.policy,
-                     .spared = spared,
-                     .stored = stored,
+                     .spared = w->spared,
+                     .stored = w->stored,
                      .held = w->held,
                      .drift_most = p->options.drift};
   if (logdet_bytes(p, m)) w->run.logdet = from_model(w, logdet_bytes(p, m));
@@ -338,7 +353,10 @@ ebb_status ebb_workspace_resize(ebb_workspace *w, const ebb_model *m, const ebb_
   size_t available = ebb_memory_available();
   if (run_region(p) > available) return too_large(p, run_region(p), available);
   EBB_TRY(ebb_arena_create(&w->arena, "run", run_region(p)));
-  memcpy(w->held, p->held, (size_t)m->layers * sizeof *w->held);
+  size_t layers = (size_t)m->layers * sizeof(bool);
+  memcpy(w->held, p->held, layers);
+  memcpy(w->spared, p->spared, layers);
+  memcpy(w->stored, p->stored, layers);
   return EBB_OK;
 }
 

@@ -56,7 +56,8 @@ ebb_status ebb_plan_auto(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_
 typedef struct ebb_forecast { double planned, least, most; int blocks, spared, stored; } ebb_forecast;
 ebb_forecast ebb_plan_forecast(const ebb_plan *p, const ebb_model *m);
 
-/* Holds the input of block l from now on (options.drift > 0, REVERSE): only the run region changes, to the size that is planned now. */
+/* Holds the input of block l from now on (options.drift > 0, REVERSE): only the run region changes, to the size that is planned now. Where
+ * options.room would not do, other blocks are replayed again, the first of them first. */
 void ebb_plan_hold(ebb_plan *p, const ebb_model *m, const ebb_layer *l);
 
 /* The regions of a run and the run in them. */
@@ -64,7 +65,7 @@ typedef struct ebb_workspace {
   ebb_arena model, arena;     /* the model region and the run region                               */
   ebb_real *weights, *grads, *state;
   void     *optimizer;        /* p->optimizer bytes, zero                                          */
-  bool     *held;             /* (layers) what p->held says                                        */
+  bool     *spared, *stored, *held; /* (layers) what p says of them                                */
   ebb_run   run;
 } ebb_workspace;
 

@@ -254,6 +254,39 @@ START_TEST(a_plan_that_may_not_grow_ends_the_run)
 }
 END_TEST
 
+static const ebb_layer *block(const ebb_model *m, int i)
+{
+  const ebb_layer *chain = m->root;
+  while (!ebb_replays(chain->ops->child(chain, 0))) chain = chain->ops->child(chain, 0);
+  return chain->ops->child(chain, i);
+}
+
+/* A plan that stores the second and third block, as one with a budget may, and then holds the first. */
+static ebb_plan stored_and_held(const ebb_model *m, size_t room, ebb_pool *pool)
+{
+  enum { VIEWS = 100 }; /* more than any of them */
+  ebb_plan p;
+  ebb_plan_make(&p, m, table, (ebb_plan_options){.policy = EBB_REVERSE, .training = true, .drift = 1e-5, .loss = 100}, pool);
+  p.stored[block(m, 1)->id] = p.stored[block(m, 2)->id] = true;
+  p.options.room = room;
+  p.kept_views = VIEWS;
+  ebb_plan_hold(&p, m, block(m, 0));
+  return p;
+}
+
+START_TEST(within_a_budget_others_are_replayed_for_what_is_held)
+{
+  ebb_pool  pool = {0};
+  ebb_model m = flow();
+  ebb_plan  all = stored_and_held(&m, SIZE_MAX, &pool), tight = stored_and_held(&m, all.peak - 1, &pool);
+  ck_assert(all.stored[block(&m, 1)->id] && all.stored[block(&m, 2)->id]);
+  ck_assert_msg(tight.peak < all.peak, "%zu of %zu bytes", tight.peak, all.peak - 1);
+  ck_assert(tight.held[block(&m, 0)->id] && !tight.stored[block(&m, 1)->id] && tight.stored[block(&m, 2)->id]);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
 /* What is not finite on the way forward cannot come back: that is another matter. */
 START_TEST(a_loss_that_is_not_finite_is_no_drift)
 {
@@ -279,6 +312,7 @@ int main(void)
   tcase_add_test(c, without_a_guard_nobody_looks);
   tcase_add_test(c, a_checkpoint_knows_what_is_held);
   tcase_add_test(c, a_plan_that_may_not_grow_ends_the_run);
+  tcase_add_test(c, within_a_budget_others_are_replayed_for_what_is_held);
   tcase_add_test(c, a_loss_that_is_not_finite_is_no_drift);
   suite_add_tcase(suite, c);
   return run_suite(suite);
