@@ -47,6 +47,7 @@ verdict $? 'more grey levels than the network knows' "code $code: $(cat said)"
 refuses 'samples of what is no flow' 78 plain/checkpoint_last.h5 'normalizing flow' stack -- "$EBB" sample plain/checkpoint_last.h5
 refuses 'likelihoods of what is no flow' 64 'normalizing flow' -- "$EBB" eval plain/checkpoint_last.h5 --csv=items.csv
 "$EBB" train realnvp data.train=good.h5 model.width=4 model.blocks=0 train.batch=8 train.steps=2 out=flow > /dev/null 2>&1
+refuses 'an evaluation on a set that is not there' 78 'a validation set' data.val -- "$EBB" eval flow/checkpoint_last.h5 data.train=good.h5:train
 refuses 'one end only' 78 'even number' -- "$EBB" sample flow/checkpoint_last.h5 sample.between=3
 refuses 'an end that is not there' 78 'below the' 1000000 -- "$EBB" sample flow/checkpoint_last.h5 sample.between=3,1000000
 refuses 'a class of a density of all' 78 sample.label model.condition -- "$EBB" sample flow/checkpoint_last.h5 sample.label=0
