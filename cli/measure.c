@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "build.h"
+#include "course.h"
 #include "random.h"
 
 uint64_t ebb_hash(uint64_t hash, const void *bytes, size_t count)
@@ -155,7 +156,7 @@ static uint64_t weights_hash(const ebb_trainer *t)
 
 static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *source, int warmup, int steps)
 {
-  json_t *seconds = json_array(), *error;
+  json_t *seconds = json_array(), *course, *error;
   double  forward;
   char    hash[24];
   json_object_set_new(answer, "step_seconds", seconds);
@@ -164,6 +165,8 @@ static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *so
   snprintf(hash, sizeof hash, "%016" PRIx64, weights_hash(t));
   size_t peak = ebb_workspace_peak(&t->work, source->bytes);
   EBB_TRY(forward_seconds(&forward, &t->pool, t, source, steps));
+  EBB_TRY(ebb_course(&course, t, source, t->work.model.peak + source->bytes));
+  json_object_set_new(answer, "course", course);
   EBB_TRY(reconstruction(&error, t, source));
   json_object_update_new(answer, json_pack("{s:f, s:I, s:I, s:I, s:o, s:s, s:I}", "forward_seconds", forward, "peak_bytes",
                                        (json_int_t)peak, "planned_bytes", (json_int_t)t->plan.peak, "rss_bytes",

@@ -5,7 +5,7 @@
 
 #include "config.h"
 
-/* step_seconds (all of them), forward_seconds, peak_bytes, planned_bytes, rss_bytes, reconstruction_max_error,
+/* step_seconds (all of them), forward_seconds, peak_bytes, planned_bytes, rss_bytes, course (course.h), reconstruction_max_error,
  * weights (hash of weights, momenta and running statistics after the steps), parameters. */
 ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warmup, int steps);
 

@@ -69,16 +69,38 @@ static const char *bar_rows(const ebb_report_bar *bars, int count, ebb_pool *poo
   return rows;
 }
 
+/* A block of data for each mode's course, $course0 and so on. */
+static const char *course_rows(const ebb_report_bar *bars, int count, ebb_pool *pool)
+{
+  const char *rows = "";
+  for (int i = 0; i < count; i++) {
+    const ebb_report_course *c = &bars[i].course;
+    rows = ebb_pool_text(pool, "%s$course%d << EOD\n", rows, i);
+    for (int k = 0; k < c->points; k++) rows = ebb_pool_text(pool, "%s%.6g %.6g\n", rows, c->seconds[k], c->mib[k]);
+    rows = ebb_pool_text(pool, "%sEOD\n", rows);
+  }
+  return rows;
+}
+
+static const char *course_plot(const ebb_report_bar *bars, int count, ebb_pool *pool)
+{
+  const char *plot = "plot ";
+  for (int i = 0; i < count; i++)
+    plot = ebb_pool_text(pool, "%s%s$course%d using 1:2 with steps lw 2 title '%s'", plot, i ? ", " : "", i, bars[i].name);
+  return plot;
+}
+
 void ebb_report_memory(const char *png, const char *title, const ebb_report_bar *bars, int count)
 {
   ebb_pool    pool = {0};
   const char *script = ebb_pool_text(&pool,
-    "$rows << EOD\n%sEOD\nset style data histograms\nset style fill solid 0.8 border -1\nset boxwidth 0.9\nset grid y\n"
-    "set yrange [0:*]\nset key above\nset multiplot layout 1,2 title '%s'\nset ylabel 'peak memory, MiB'\n"
-    "plot $rows using 2:xtic(1) title 'engine, planned and used' lc rgb '#1f6f8b', "
-    "'' using 3 title 'whole process' lc rgb '#99a8b2'\n"
-    "set ylabel 'seconds a training step'\nplot $rows using 4:xtic(1) notitle lc rgb '#c8553d'\nunset multiplot",
-    bar_rows(bars, count, &pool), quoted(title, &pool));
+    "$rows << EOD\n%sEOD\n%sset style fill solid 0.8 border -1\nset boxwidth 0.9\nset grid y\n"
+    "set yrange [0:*]\nset key above\nset multiplot layout 1,3 title '%s'\nset ylabel 'peak memory, MiB'\n"
+    "plot $rows using 2:xtic(1) with histograms title 'engine, planned and used' lc rgb '#1f6f8b', "
+    "'' using 3 with histograms title 'whole process' lc rgb '#99a8b2'\n"
+    "set ylabel 'seconds a training step'\nplot $rows using 4:xtic(1) with histograms notitle lc rgb '#c8553d'\n"
+    "set ylabel 'memory of the engine, MiB'\nset xlabel 'seconds of one step'\nset xrange [0:*]\n%s\nunset multiplot",
+    bar_rows(bars, count, &pool), course_rows(bars, count, &pool), quoted(title, &pool), course_plot(bars, count, &pool));
   draw(png, script, &pool);
   ebb_pool_clear(&pool);
 }

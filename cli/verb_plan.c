@@ -4,7 +4,7 @@
 #include "build.h"
 #include "largest.h"
 #include "print.h"
-#include "train/optim.h"
+#include "train/trainer.h"
 #include "verb.h"
 
 /* ---- the tree as JSON ----------------------------------------------------------------------------------------- */
@@ -99,11 +99,9 @@ typedef struct planned { ebb_model m; ebb_plan p; ebb_pool pool; } planned;
 
 static ebb_status plan(planned *k, const ebb_config *c, const ebb_input *in)
 {
-  ebb_shape        x = ebb_build_batch(in->shape, c->train.batch), y = ebb_build_batch(k->m.out, x.n);
-  ebb_loss         loss = ebb_train_loss(&c->train, &k->m);
-  ebb_plan_options o = {.training = true, .optimizer = ebb_optim_bytes(&c->train, &k->m), .loss = ebb_loss_scratch(&loss, y),
-                        .batches = in->batches ? in->batches : ebb_data_batch_bytes(x, ebb_sites(y))};
-  return ebb_train_plan(&k->p, &k->m, x, &c->run, o, &k->pool);
+  ebb_shape x = ebb_build_batch(in->shape, c->train.batch), y = ebb_build_batch(k->m.out, x.n);
+  size_t    batches = in->batches ? in->batches : ebb_data_batch_bytes(x, ebb_sites(y));
+  return ebb_train_plan(&k->p, &k->m, x, &c->train, &c->run, batches, &k->pool);
 }
 
 static void planned_close(planned *k)

@@ -137,11 +137,11 @@ static json_t *same_json(const profile *p, const row *r)
 
 static json_t *mode_json(const profile *p, const row *r)
 {
-  return json_pack("{s:f, s:f, s:O, s:I, s:I, s:I, s:O, s:o}", "step_seconds", r->median, "step_seconds_spread", r->most - r->least,
+  return json_pack("{s:f, s:f, s:O, s:I, s:I, s:I, s:O, s:O, s:o}", "step_seconds", r->median, "step_seconds_spread", r->most - r->least,
                    "forward_seconds", json_object_get(r->answer, "forward_seconds"), "peak_bytes",
                    (json_int_t)bytes_of(r, "peak_bytes"), "planned_bytes", (json_int_t)bytes_of(r, "planned_bytes"), "rss_bytes",
-                   (json_int_t)bytes_of(r, "rss_bytes"), "reconstruction_max_error",
-                   json_object_get(r->answer, "reconstruction_max_error"), "weights_bits_equal_to_store", same_json(p, r));
+                   (json_int_t)bytes_of(r, "rss_bytes"), "course",
+                   json_object_get(r->answer, "course"), "reconstruction_max_error", json_object_get(r->answer, "reconstruction_max_error"), "weights_bits_equal_to_store", same_json(p, r));
 }
 
 static int print_json(const profile *p)
@@ -263,6 +263,22 @@ static ebb_status write_csv(const profile *p)
   return fclose(f) == 0 ? EBB_OK : ebb_fail(EBB_IOERR, "%s: writing failed: %s", p->flags->csv, strerror(errno));
 }
 
+static double *numbers(const json_t *list, double unit, ebb_pool *pool)
+{
+  size_t  count = json_array_size(list);
+  double *values = ebb_pool_take(pool, count * sizeof *values);
+  for (size_t i = 0; i < count; i++) values[i] = json_number_value(json_array_get(list, i)) / unit;
+  return values;
+}
+
+static ebb_report_course course_of(const profile *p, const row *r)
+{
+  const json_t *seconds = json_object_get(json_object_get(r->answer, "course"), "seconds");
+  const json_t *bytes = json_object_get(json_object_get(r->answer, "course"), "bytes");
+  ebb_pool     *pool = &p->config->pool;
+  return (ebb_report_course){numbers(seconds, 1, pool), numbers(bytes, MIB, pool), (int)json_array_size(seconds)};
+}
+
 static void draw(const profile *p)
 {
   ebb_report_bar bars[MODES];
@@ -270,7 +286,7 @@ static void draw(const profile *p)
   for (int i = 0; i < p->modes; i++) {
     const row *r = &p->rows[p->order[i]];
     bars[i] = (ebb_report_bar){ebb_policy_names[p->order[i]], (double)bytes_of(r, "peak_bytes") / MIB,
-                               (double)bytes_of(r, "rss_bytes") / MIB, r->median};
+                               (double)bytes_of(r, "rss_bytes") / MIB, r->median, course_of(p, r)};
   }
   snprintf(title, sizeof title, "%s, batch %d of %s", p->model.name, p->x.n, ebb_shape_print(shape, p->x));
   ebb_report_memory(p->flags->png, title, bars, p->modes);

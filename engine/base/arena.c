@@ -66,6 +66,11 @@ static void note_peak(ebb_arena *a)
   a->at_peak[EBB_USE_SCRATCH] = a->high;
 }
 
+static void tell(const ebb_arena *a)
+{
+  if (a->watch) a->watch(a, a->watcher);
+}
+
 static void require(const ebb_arena *a, size_t bytes)
 {
   EBB_ASSERT(bytes <= a->size - a->low - a->high, "region %s: %zu bytes asked for, %zu of %zu free", a->name, bytes,
@@ -80,6 +85,7 @@ void *ebb_arena_low(ebb_arena *a, size_t bytes, ebb_use use)
   a->low += bytes;
   if (use == EBB_USE_STREAM) a->stream += bytes;
   note_peak(a);
+  tell(a);
   if (!a->dry) PERMIT(p, bytes);
   return p;
 }
@@ -90,6 +96,7 @@ void *ebb_arena_high(ebb_arena *a, size_t bytes)
   require(a, bytes);
   a->high += bytes;
   note_peak(a);
+  tell(a);
   char *p = a->base + a->size - a->high;
   if (!a->dry) PERMIT(p, bytes);
   return p;
@@ -124,6 +131,7 @@ void ebb_arena_low_release(ebb_arena *a, ebb_mark mark)
   poison(a, a->base + mark.bytes, a->low - mark.bytes);
   a->low = mark.bytes;
   a->stream = mark.stream;
+  tell(a);
 }
 
 void ebb_arena_high_release(ebb_arena *a, ebb_mark mark)
@@ -131,6 +139,7 @@ void ebb_arena_high_release(ebb_arena *a, ebb_mark mark)
   EBB_ASSERT(mark.bytes <= a->high, "region %s: release to %zu from %zu", a->name, mark.bytes, a->high);
   poison(a, a->base + a->size - a->high, a->high - mark.bytes);
   a->high = mark.bytes;
+  tell(a);
 }
 
 void *ebb_arena_high_slide(ebb_arena *a, ebb_mark mark, size_t bytes)
@@ -145,6 +154,7 @@ void *ebb_arena_high_slide(ebb_arena *a, ebb_mark mark, size_t bytes)
   }
   poison(a, from, freed);
   a->high = high;
+  tell(a);
   return to;
 }
 

@@ -24,6 +24,8 @@ typedef struct ebb_arena {
   size_t      at_peak[EBB_USES];/* the parts of that peak                            */
   bool        dry;
   bool        poison;           /* what is released is overwritten                   */
+  void      (*watch)(const struct ebb_arena *a, void *context); /* after each change of low or high; NULL: nobody looks */
+  void       *watcher;          /* its context                                       */
 } ebb_arena;
 
 typedef struct ebb_mark { size_t bytes, stream; } ebb_mark;

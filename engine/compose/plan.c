@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "compose/blocks.h"
+#include "compose/spans.h"
 
 /* Room on a rehearsal's stack of kept views: a layer pushes two at most (coupling), and its sequence one for it. */
 static size_t most_kept(const ebb_model *m)
@@ -55,7 +56,7 @@ static void plan_model_region(ebb_plan *p, const ebb_model *m)
   p->saved = 0;
   for (size_t i = 0; i < layers; i++) p->saved += ebb_align(p->tally[i].saved);
   p->weights = ebb_align(m->weights * sizeof(ebb_real));
-  p->gradients = o->training ? p->weights : 0;
+  p->gradients = !o->training ? 0 : !p->spans ? p->weights : ebb_align(ebb_spans_longest(p->spans, m) * sizeof(ebb_real));
   p->optimizer = o->training ? ebb_align(o->optimizer) : 0;
   p->state = ebb_align(m->states * sizeof(ebb_real)) + p->saved + ebb_align(layers * sizeof(size_t)) +
              3 * ebb_align(layers * sizeof(bool)) + ebb_align(p->kept_views * sizeof(ebb_kept)) + logdet_bytes(p, m);
@@ -205,6 +206,7 @@ static void make(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_options 
   p->stored = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->stored);
   p->held = ebb_pool_take(pool, (size_t)m->layers * sizeof *p->held);
   p->stack = ebb_pool_take(pool, most_kept(m) * sizeof *p->stack);
+  p->spans = o.training && o.spans ? ebb_spans_of(m, pool) : NULL;
   choose(p, m, pool);
   ebb_arena dry = rehearsed(p, m);
   plan_model_region(p, m);
@@ -332,6 +334,7 @@ ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_
   w->run = (ebb_run){.arena = &w->arena,
                      .weights = w->weights,
                      .grads = w->grads,
+                     .spans = p->spans,
                      .state = w->state,
                      .saved = from_model(w, p->saved),
                      .saved_at = from_model(w, (size_t)m->layers * sizeof(size_t)),

@@ -21,6 +21,7 @@ typedef struct ebb_plan_options {
   bool       inverse;         /* of a flow: samples are drawn, too                                 */
   bool       input_gradient;  /* the gradient of the model's input is wanted too                   */
   double     drift;           /* largest error of what a block's reverse brings back, of its size; 0: nobody looks */
+  bool       spans;           /* gradients are of one span at a time (run.h), else whole           */
   size_t     optimizer;       /* bytes of optimiser state                                          */
   size_t     loss;            /* bytes the loss takes for a moment, beside its gradient             */
   size_t     batches;         /* bytes of batches and the reader's buffers                         */
@@ -35,6 +36,7 @@ typedef struct ebb_plan {
   size_t batches;
   size_t peak;                                 /* the sum of all                                    */
   ebb_tally *tally;                            /* (layers), in the pool                             */
+  ebb_span  *spans;                            /* (layers), in the pool: options.spans, else NULL    */
   bool      *spared;                           /* (layers), in the pool: blocks that keep what is inside them */
   bool      *stored;                           /* (layers), in the pool: blocks that keep all, as under STORE */
   ebb_cost  *costs;                            /* (layers), in the pool: of blocks, measured; NULL: not by ebb_plan_auto */
@@ -70,7 +72,7 @@ typedef struct ebb_workspace {
 } ebb_workspace;
 
 /* Takes exactly the planned bytes. EBB_OSERR with planned and available bytes, and what to change, if they are not
- * there. Weights and states are not initialised; seed, pass and so on are the caller's. */
+ * there. Weights and states are not initialised; seed, pass and so on are the caller's; of p->spans, which must stay, run.ready, too. */
 ebb_status ebb_workspace_create(ebb_workspace *w, const ebb_model *m, const ebb_plan *p);
 /* Between two passes: the run region as it is planned now; the model region stays. EBB_OSERR likewise, then there is no run region. */
 ebb_status ebb_workspace_resize(ebb_workspace *w, const ebb_model *m, const ebb_plan *p);

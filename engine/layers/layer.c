@@ -22,6 +22,7 @@ const ebb_param *ebb_param_new(ebb_builder *b, const ebb_layer *l, const char *n
   size_t    *total = p.kind == EBB_WEIGHT ? &b->weights : &b->states;
   *q = p;
   q->name = ebb_pool_text(b->pool, "%s.%s", l->name, name);
+  q->layer = l;
   q->index = b->params++;
   q->count = 1;
   for (int i = 0; i < p.rank; i++) q->count *= (size_t)p.dims[i];
@@ -196,6 +197,21 @@ static void replay(const ebb_layer *l, ebb_run *r, ebb_view x)
   forward(l, r, x, y);
 }
 
+/* Of a layer with a span of its own: its gradients are what r->grads holds from here on, until they are ready. False: of others. */
+static bool span_open(const ebb_layer *l, ebb_run *r)
+{
+  if (r->dry || !r->spans || r->span.count || r->spans[l->id].count == 0) return false;
+  r->span = r->spans[l->id];
+  return true;
+}
+
+static void span_close(ebb_run *r, bool open)
+{
+  if (!open) return;
+  if (r->ready) r->ready(r);
+  r->span = (ebb_span){0};
+}
+
 /* `z`: NULL, or what L(x) is to be taken back from. */
 static void backward(const ebb_layer *l, ebb_run *r, ebb_view x, const ebb_view *z, ebb_view dy, ebb_view dx)
 {
@@ -220,6 +236,7 @@ static void backward_counted(const ebb_layer *l, ebb_run *r, ebb_view x, const e
 {
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   window   w = window_open(r);
+  bool     open = span_open(l, r);
   ebb_view target = dx;
   bool     over = dx.p && dx.p == x.p && l->ops->dx_place == EBB_DX_FRESH, add = dx.p && dx.add && !ebb_from_stream(l);
   if (over || add) target = ebb_scratch_view(r, dx.s);
@@ -227,6 +244,7 @@ static void backward_counted(const ebb_layer *l, ebb_run *r, ebb_view x, const e
   if (target.p != dx.p && !r->dry)
     (dx.add ? ebbk->add : ebbk->copy)(ebb_reals(dx), dx.stride, ebb_reals(target), target.stride, ebb_sites(dx.s), dx.s.c);
   ebb_arena_high_release(r->arena, mark);
+  span_close(r, open);
   size_t inside = window_close(r, w);
   if (r->tally) note(&r->tally[l->id].backward_peak, inside);
 }
@@ -260,12 +278,14 @@ void ebb_reverse_layer(const ebb_layer *l, ebb_run *r, ebb_view y, ebb_view dy)
 {
   ebb_mark mark = ebb_arena_high_mark(r->arena);
   window   w = window_open(r);
+  bool     open = span_open(l, r);
   if (l->ops->reverse) l->ops->reverse(l, r, y, dy);
   else {
     ebb_inverse_layer(l, r, y);
     ebb_backward_layer(l, r, y, dy, dy);
   }
   ebb_arena_high_release(r->arena, mark);
+  span_close(r, open);
   size_t inside = window_close(r, w);
   if (r->tally) note(&r->tally[l->id].backward_peak, inside);
 }

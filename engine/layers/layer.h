@@ -108,6 +108,7 @@ typedef enum ebb_fill {
 typedef struct ebb_param {
   struct ebb_param *next;
   const char    *name;        /* "stage1.0.f.conv1.weight", PyTorch's                                        */
+  const ebb_layer *layer;     /* whose it is                                                                 */
   ebb_param_kind kind;
   int            rank, dims[5]; /* PyTorch's shape, e.g. (O, I, H, W)                                        */
   bool           taps_first;  /* in memory the taps come first, then I, then O: (D, H, W, I, O)              */
@@ -145,7 +146,7 @@ const char *ebb_scope_enter(ebb_builder *b, const char *format, ...) __attribute
 
 /* ---- for layers: their memory in a run ------------------------------------------------------------------- */
 static inline const ebb_real *ebb_weights(const ebb_run *r, const ebb_param *p) { return p ? r->weights + p->offset : NULL; }
-static inline ebb_real *ebb_grads(const ebb_run *r, const ebb_param *p) { return p ? r->grads + p->offset : NULL; }
+static inline ebb_real *ebb_grads(const ebb_run *r, const ebb_param *p) { return p ? r->grads + (p->offset - r->span.from) : NULL; }
 static inline ebb_real *ebb_states(const ebb_run *r, const ebb_param *p) { return p ? r->state + p->offset : NULL; }
 static inline void *ebb_saved(const ebb_run *r, const ebb_layer *l) { return r->saved + r->saved_at[l->id]; }
 

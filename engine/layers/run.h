@@ -7,6 +7,7 @@
 #include "base/view.h"
 
 struct ebb_layer;
+struct ebb_param;
 
 /* TRAIN draws and moves statistics; REPLAY repeats a TRAIN pass and changes nothing; EVAL uses running statistics
  * and drops nothing. */
@@ -45,10 +46,17 @@ typedef struct ebb_tally {
   size_t    saved;         /* bytes of ops->saved                                                       */
 } ebb_tally;
 
+/* Weights that lie together: `count` from `from` on, the first parameter and those behind it. */
+typedef struct ebb_span { const struct ebb_param *first; size_t from, count; } ebb_span;
+
 typedef struct ebb_run {
   ebb_arena      *arena;
   const ebb_real *weights;    /* all trainable parameters, by ebb_param.offset                       */
   ebb_real       *grads;      /* their gradients, added to                                 */
+  const ebb_span *spans;      /* (layers) NULL, or `grads` holds the gradients of one span at a time, of a layer in its backward */
+  ebb_span        span;       /* that one; {0}: of none, or of all weights                 */
+  void          (*ready)(struct ebb_run *r); /* takes the gradients of `span`, and zeroes them; NULL: nobody wants any */
+  void           *updater;
   ebb_real       *state;      /* running statistics, by ebb_param.offset                   */
   char           *saved;      /* what layers keep from forward to backward, by layer id    */
   size_t         *saved_at;   /* (layers) offsets into `saved`, bytes                             */

@@ -154,9 +154,9 @@ ebb_status ebb_log_dump(const ebb_log *log, const ebb_trainer *t)
   json_t      *params = json_array();
   for (const ebb_param *p = t->model->params; p; p = p->next) {
     if (p->kind != EBB_WEIGHT) continue;
-    json_array_append_new(params, json_pack("{s:s, s:o, s:o}", "name", p->name, "weights",
-                                            census(t->work.weights + p->offset, p->count), "gradients",
-                                            census(t->work.grads + p->offset, p->count)));
+    json_t *gradients = t->plan.spans ? NULL : census(t->work.grads + p->offset, p->count); /* else they are gone */
+    json_array_append_new(params, json_pack("{s:s, s:o, s:o*}", "name", p->name, "weights",
+                                            census(t->work.weights + p->offset, p->count), "gradients", gradients));
   }
   json_t *o = json_pack("{s:I, s:I, s:I, s:s, s:o}", "step", (json_int_t)t->step, "epoch", (json_int_t)t->epoch, "cursor",
                         (json_int_t)t->cursor, "message", ebb_message(), "parameters", params);

@@ -54,23 +54,37 @@ static ebbk_adam adam_of(const ebb_train_options *o, double lr, double decay, ui
                      .decoupled = o->optimizer == ADAMW, .largest = o->optimizer == ADAMAX, .step = step + 1};
 }
 
+static void update(const ebb_train_options *o, const ebb_model *m, const ebb_param *p, ebb_real *weights, ebb_real *g, ebb_real *moments,
+                   double lr, uint64_t step)
+{
+  double    decay = p->decay || o->decay_all ? o->decay : 0;
+  ebb_real *w = weights + p->offset;
+  if (o->optimizer != SGD) {
+    ebbk_adam a = adam_of(o, lr, decay, step);
+    ebbk->adam(w, moments + p->offset, moments + m->weights + p->offset, g, p->count, &a);
+    return;
+  }
+  ebb_real *momentum = o->momentum > 0 ? moments + p->offset : g; /* without momentum m is g, and g is done with */
+  ebbk->sgd(w, momentum, g, p->count, lr, o->momentum, decay, o->nesterov, step == 0 || o->momentum == 0);
+}
+
+void ebb_optim_update(const ebb_train_options *o, const ebb_model *m, ebb_span s, ebb_real *weights, ebb_real *grads, ebb_real *moments,
+                      double lr, uint64_t step)
+{
+  size_t done = 0;
+  for (const ebb_param *p = s.first; done < s.count; p = p->next) {
+    if (p->kind != EBB_WEIGHT) continue;
+    update(o, m, p, weights, grads + (p->offset - s.from), moments, lr, step);
+    done += p->count;
+  }
+  ebb_real *mean = ebb_optim_ema(o, m, moments);
+  if (mean) follow(mean + s.from, weights + s.from, s.count, o->ema, step);
+  ebbk->fill(grads, 1, 0, s.count, 1);
+}
+
 void ebb_optim_step(const ebb_train_options *o, const ebb_model *m, ebb_real *weights, ebb_real *grads, ebb_real *moments,
                     double lr, double norm, uint64_t step)
 {
   if (o->clip > 0 && norm > o->clip) ebbk->scale(grads, (ebb_real)(o->clip / norm), m->weights);
-  for (const ebb_param *p = m->params; p; p = p->next) {
-    if (p->kind != EBB_WEIGHT) continue;
-    double    decay = p->decay || o->decay_all ? o->decay : 0;
-    ebb_real *w = weights + p->offset, *g = grads + p->offset;
-    if (o->optimizer != SGD) {
-      ebbk_adam a = adam_of(o, lr, decay, step);
-      ebbk->adam(w, moments + p->offset, moments + m->weights + p->offset, g, p->count, &a);
-      continue;
-    }
-    ebb_real *momentum = o->momentum > 0 ? moments + p->offset : g; /* without momentum m is g, and g is done with */
-    ebbk->sgd(w, momentum, g, p->count, lr, o->momentum, decay, o->nesterov, step == 0 || o->momentum == 0);
-  }
-  ebb_real *mean = ebb_optim_ema(o, m, moments);
-  if (mean) follow(mean, weights, m->weights, o->ema, step);
-  ebbk->fill(grads, 1, 0, m->weights, 1);
+  ebb_optim_update(o, m, (ebb_span){m->params, 0, m->weights}, weights, grads, moments, lr, step);
 }

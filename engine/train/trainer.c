@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "kernels/kernels.h"
 #include "train/optim.h"
 #include "train/schedule.h"
 
@@ -53,7 +54,7 @@ static size_t budget_of(const ebb_run_options *run)
   return run->memory ? run->memory : ebb_memory_available() / 10 * 9;
 }
 
-ebb_status ebb_train_plan(ebb_plan *p, const ebb_model *m, ebb_shape x, const ebb_run_options *run, ebb_plan_options o, ebb_pool *pool)
+static ebb_status plan_run(ebb_plan *p, const ebb_model *m, ebb_shape x, const ebb_run_options *run, ebb_plan_options o, ebb_pool *pool)
 {
   o.policy = (ebb_policy)run->backward;
   o.drift = run->drift;
@@ -66,10 +67,44 @@ ebb_status ebb_train_plan(ebb_plan *p, const ebb_model *m, ebb_shape x, const eb
   return EBB_OK;
 }
 
-/* Plans, checks the plan, takes the regions. */
-static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options *run, ebb_plan_options plan)
+/* What is known after the backward pass only is too late for weights that follow within it. */
+static ebb_status check_update(const ebb_train_options *o, const ebb_run_options *run, const ebb_model *m)
 {
-  ebb_status status = ebb_train_plan(&t->plan, t->model, x, run, plan, &t->pool);
+  bool reverses = run->backward == EBB_REVERSE || run->backward == EBB_AUTO;
+  if (run->update == EBB_UPDATE_STEP) return EBB_OK;
+  if (o->clip > 0)
+    return ebb_fail(EBB_CONFIG, "run.update=backward: expected train.clip=0, found %g: weights follow before the norm of all gradients is known\n"
+                    "hint: train.clip=0, or run.update=step", o->clip);
+  if (o->accumulate > 1)
+    return ebb_fail(EBB_CONFIG, "run.update=backward: expected train.accumulate=1, found %d: weights follow before the sum of gradients is known\n"
+                    "hint: train.accumulate=1, or run.update=step", o->accumulate);
+  if (m->logdet && reverses && run->drift > 0)
+    return ebb_fail(EBB_CONFIG, "run.update=backward: expected run.drift=0 for %s, found %g: a step could not be left out any more when a block's "
+                    "input does not come back\nhint: run.drift=0, run.backward=store or checkpoint, or run.update=step", m->name, run->drift);
+  return EBB_OK;
+}
+
+static size_t loss_bytes(const ebb_loss *loss, const ebb_model *m, ebb_shape x)
+{
+  ebb_shape y = m->out;
+  y.n = x.n;
+  return ebb_loss_scratch(loss, y);
+}
+
+ebb_status ebb_train_plan(ebb_plan *p, const ebb_model *m, ebb_shape x, const ebb_train_options *o, const ebb_run_options *run, size_t batches,
+                          ebb_pool *pool)
+{
+  ebb_loss loss = ebb_train_loss(o, m);
+  EBB_TRY(ebb_loss_check(&loss, m->out.c));
+  EBB_TRY(check_update(o, run, m));
+  return plan_run(p, m, x, run, (ebb_plan_options){.training = true, .spans = run->update == EBB_UPDATE_BACKWARD, .batches = batches,
+                                                   .optimizer = ebb_optim_bytes(o, m), .loss = loss_bytes(&loss, m, x)}, pool);
+}
+
+/* By t->plan, if that came about: checks it, takes the regions. */
+static ebb_status take_memory(ebb_trainer *t, ebb_status planned)
+{
+  ebb_status status = planned;
   t->policy = t->plan.options.policy;
   if (status == EBB_OK) status = check_budget(&t->plan, t->budget);
   if (status == EBB_OK) status = ebb_workspace_create(&t->work, t->model, &t->plan);
@@ -82,21 +117,23 @@ static ebb_status take_memory(ebb_trainer *t, ebb_shape x, const ebb_run_options
   return EBB_OK;
 }
 
-static size_t loss_bytes(const ebb_trainer *t, ebb_shape x)
+/* Not for training. */
+static ebb_status take_for(ebb_trainer *t, ebb_shape x, const ebb_run_options *run, ebb_plan_options plan)
 {
-  ebb_shape y = t->model->out;
-  y.n = x.n;
-  return ebb_loss_scratch(&t->loss, y);
+  return take_memory(t, plan_run(&t->plan, t->model, x, run, plan, &t->pool));
 }
+
+static void follow(ebb_run *r);
 
 ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                               const ebb_run_options *run, uint64_t epoch_samples, size_t batches)
 {
   begin(t, m, o, run);
-  EBB_TRY(ebb_loss_check(&t->loss, m->out.c));
   EBB_TRY(count_steps(t, epoch_samples));
-  return take_memory(t, x, run, (ebb_plan_options){.training = true, .optimizer = ebb_optim_bytes(o, m), .batches = batches,
-                                                  .loss = loss_bytes(t, x)});
+  EBB_TRY(take_memory(t, ebb_train_plan(&t->plan, m, x, o, run, batches, &t->pool)));
+  t->work.run.ready = follow;
+  t->work.run.updater = t;
+  return EBB_OK;
 }
 
 ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
@@ -104,21 +141,21 @@ ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape
 {
   begin(t, m, o, run);
   EBB_TRY(ebb_loss_check(&t->loss, m->out.c));
-  return take_memory(t, x, run, (ebb_plan_options){.batches = batches, .loss = loss_bytes(t, x)});
+  return take_for(t, x, run, (ebb_plan_options){.batches = batches, .loss = loss_bytes(&t->loss, m, x)});
 }
 
 ebb_status ebb_trainer_create_predict(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                       const ebb_run_options *run, size_t batches)
 {
   begin(t, m, o, run);
-  return take_memory(t, x, run, (ebb_plan_options){.batches = batches});
+  return take_for(t, x, run, (ebb_plan_options){.batches = batches});
 }
 
 ebb_status ebb_trainer_create_sample(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                      const ebb_run_options *run, size_t batches)
 {
   begin(t, m, o, run);
-  return take_memory(t, x, run, (ebb_plan_options){.inverse = true, .batches = batches});
+  return take_for(t, x, run, (ebb_plan_options){.inverse = true, .batches = batches});
 }
 
 void ebb_trainer_destroy(ebb_trainer *t)
@@ -147,22 +184,58 @@ static ebb_status check_events(const ebb_trainer *t)
 }
 
 /* The first parameter, in the order of the network, whose gradient is not finite. */
-static const char *first_nonfinite(const ebb_trainer *t)
+static const char *first_nonfinite(const ebb_real *grads, ebb_span s)
 {
-  for (const ebb_param *p = t->model->params; p; p = p->next)
-    for (size_t i = 0; p->kind == EBB_WEIGHT && i < p->count; i++)
-      if (!isfinite(t->work.grads[p->offset + i])) return p->name;
-  return "none";
+  size_t done = 0;
+  for (const ebb_param *p = s.first; done < s.count; p = p->next) {
+    if (p->kind != EBB_WEIGHT) continue;
+    for (size_t i = 0; i < p->count; i++)
+      if (!isfinite(grads[done + i])) return p->name;
+    done += p->count;
+  }
+  return NULL;
+}
+
+static ebb_span all_weights(const ebb_trainer *t)
+{
+  return (ebb_span){t->model->params, 0, t->model->weights};
 }
 
 static ebb_status check_finite(const ebb_trainer *t, double loss, double norm)
 {
   if (isfinite(loss) && isfinite(norm)) return EBB_OK;
+  const char *first = t->plan.spans ? t->astray : first_nonfinite(t->work.grads, all_weights(t));
   return ebb_fail(EBB_SOFTWARE,
                   "step %" PRIu64 " (epoch %" PRIu32 ", sample %" PRIu64 "): the loss is %g, the norm of the gradients %g; "
                   "the first gradient that is not finite belongs to %s\n"
                   "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
-                  t->step, t->epoch, t->cursor, loss, norm, first_nonfinite(t));
+                  t->step, t->epoch, t->cursor, loss, norm, first ? first : "none");
+}
+
+/* ---- weights that follow ----------------------------------------------------------------------------------------- */
+/* Within the backward pass: the weights whose gradients are ready; unless one in this step was not finite. */
+static void follow(ebb_run *r)
+{
+  ebb_trainer   *t = r->updater;
+  ebb_workspace *w = &t->work;
+  ebb_span       s = r->span;
+  t->squares += ebbk->sum_squares(w->grads, s.count);
+  if (isfinite(t->squares)) {
+    ebb_optim_update(&t->options, t->model, s, w->weights, w->grads, w->optimizer, t->lr, t->step);
+    return;
+  }
+  if (!t->astray) t->astray = first_nonfinite(w->grads, s);
+  ebbk->fill(w->grads, 1, 0, s.count, 1);
+}
+
+static double gradient_norm(const ebb_trainer *t)
+{
+  return t->plan.spans ? sqrt(t->squares) : ebb_optim_norm(t->model, t->work.grads);
+}
+
+static void forget_gradients(ebb_trainer *t)
+{
+  memset(t->work.grads, 0, t->plan.gradients);
 }
 
 /* ---- one step ------------------------------------------------------------------------------------------------- */
@@ -208,8 +281,10 @@ static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m
   r->pass = EBB_TRAIN;
   ebb_forward(r, t->model, batch.x, &y);
   *loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1.0 / t->options.accumulate, &dy);
+  EBB_TRY(check_events(t));
   if (isfinite(*loss)) count(t, m, y, &batch, *loss);
-  ebb_backward(r, t->model, batch.x, dy, none);
+  if (isfinite(*loss) || !t->plan.spans) ebb_backward(r, t->model, batch.x, dy, none);
+  else ebb_release(r);
   t->cursor += (uint64_t)batch.x.s.n;
   return check_events(t);
 }
@@ -231,14 +306,14 @@ ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source)
 
 static bool may_skip(const ebb_trainer *t)
 {
-  return t->skipped_last < (uint64_t)t->options.skip;
+  return t->skipped_last < (uint64_t)t->options.skip && !t->astray;
 }
 
 /* A step that is not finite leaves the weights as they are. */
 static void leave_out(ebb_trainer *t)
 {
   t->skipped++, t->skipped_last++;
-  memset(t->work.grads, 0, t->model->weights * sizeof *t->work.grads);
+  forget_gradients(t);
 }
 
 /* ---- blocks that do not come back ------------------------------------------------------------------------------- */
@@ -255,7 +330,7 @@ static ebb_status hold_drifted(ebb_trainer *t)
 {
   t->drifted = t->work.run.events.drifted;
   t->drift = t->work.run.events.drift;
-  memset(t->work.grads, 0, t->model->weights * sizeof *t->work.grads);
+  forget_gradients(t);
   return ebb_trainer_hold(t, t->drifted);
 }
 
@@ -265,21 +340,22 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
   bool           finite = true;
   double         loss = 0;
   w->run.events.drifted = NULL;
+  t->squares = 0;
+  t->astray = NULL;
+  t->lr = t->lr_scale * ebb_schedule_lr(&t->options, t->step, t->steps);
   for (int i = 0; i < t->options.accumulate; i++) {
     EBB_TRY(micro_batch(t, source, m, &loss));
-    if (!isfinite(loss) && !may_skip(t)) return check_finite(t, loss, ebb_optim_norm(t->model, w->grads));
+    if (!isfinite(loss) && !may_skip(t)) return check_finite(t, loss, gradient_norm(t));
     finite &= isfinite(loss) != 0;
     EBB_TRY(advance_epoch(t, source));
   }
-  double lr = t->lr_scale * ebb_schedule_lr(&t->options, t->step, t->steps);
-  double norm = ebb_optim_norm(t->model, w->grads);
+  double norm = gradient_norm(t);
   if (finite && w->run.events.drifted) EBB_TRY(hold_drifted(t));
   else if (finite && isfinite(norm)) {
-    ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, lr, norm, t->step);
+    if (!t->plan.spans) ebb_optim_step(&t->options, t->model, w->weights, w->grads, w->optimizer, t->lr, norm, t->step);
     t->skipped_last = 0;
   } else if (may_skip(t)) leave_out(t);
   else return check_finite(t, loss, norm);
-  t->lr = lr;
   t->grad_norm = norm;
   t->step++;
   return EBB_OK;

@@ -30,8 +30,12 @@ typedef struct ebb_train_options {
 } ebb_train_options;
 extern const ebb_option ebb_train_option_table[];
 
+/* When weights follow their gradients: after the backward pass, or within it, each layer's when its gradients are ready. */
+typedef enum ebb_update { EBB_UPDATE_STEP, EBB_UPDATE_BACKWARD } ebb_update;
+
 typedef struct ebb_run_options {
   int    backward;            /* ebb_policy, or EBB_AUTO                  */
+  int    update;              /* ebb_update                               */
   size_t memory;              /* limit in bytes, 0: what is available     */
   double drift;               /* of what reverse brings back, of its size, before a block's input is kept; 0: never is */
 } ebb_run_options;
@@ -40,9 +44,10 @@ extern const ebb_option ebb_run_option_table[];
 /* The loss that the options name; a flow's is its likelihood, whatever they name. */
 ebb_loss ebb_train_loss(const ebb_train_options *o, const ebb_model *m);
 
-/* The plan of a run: o without its policy and drift, which are the run's. EBB_OSERR: backward=auto, and not even the least memory is within
- * run.memory. */
-ebb_status ebb_train_plan(ebb_plan *p, const ebb_model *m, ebb_shape x, const ebb_run_options *run, ebb_plan_options o, ebb_pool *pool);
+/* The plan of a training, with `batches` bytes of the sources. EBB_CONFIG: options that do not go together, or a loss that does not fit the
+ * network. EBB_OSERR: backward=auto, and not even the least memory is within run.memory. */
+ebb_status ebb_train_plan(ebb_plan *p, const ebb_model *m, ebb_shape x, const ebb_train_options *o, const ebb_run_options *run, size_t batches,
+                          ebb_pool *pool);
 
 /* ---- the trainer --------------------------------------------------------------------------------------- */
 typedef struct ebb_progress {  /* what is logged and shown                */
@@ -72,6 +77,8 @@ typedef struct ebb_trainer {
   ebb_loss          loss;
   ebb_pool          pool;
   double            lr, grad_norm; /* of the last step                    */
+  double            squares;   /* run.update=backward: of the gradients that were ready in this step, summed up */
+  const char       *astray;    /* and the first parameter whose gradient was not finite, or NULL */
   uint64_t          skipped, skipped_last; /* steps left out; of them those since the last that was not */
   size_t            budget;    /* of bytes, 0: none                        */
   int               held;      /* blocks whose input is kept, as it did not come back */
@@ -90,8 +97,8 @@ typedef struct ebb_trainer {
 
 /* Plans, checks the plan against the memory there is, takes the regions, draws initial weights. `x` is a full
  * micro-batch, `epoch_samples` the samples of one epoch (for epochs -> steps; 0 where steps are given), `batches` the
- * bytes of the sources. Errors: EBB_OSERR (does not fit: planned, available, what to change), EBB_CONFIG (steps, or a loss that
- * does not fit the network). */
+ * bytes of the sources. Errors: EBB_OSERR (does not fit: planned, available, what to change), EBB_CONFIG (steps, or those of
+ * ebb_train_plan). */
 ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                               const ebb_run_options *run, uint64_t epoch_samples, size_t batches);
 /* The same for ebb_trainer_evaluate alone: no gradients, no optimiser state. */
@@ -107,7 +114,8 @@ void ebb_trainer_destroy(ebb_trainer *t);
 
 /* One optimiser step: `accumulate` batches from `source`, whose metrics are added to m. Moves on to the next epoch.
  * Loss or gradients that are not finite change no weight; after options.skip such steps in a row, or if the stream left its range, it is
- * EBB_SOFTWARE: the message says where. Nor does a step by reversal change any whose activations did not come back to within run.drift:
+ * EBB_SOFTWARE: the message says where. (Within the backward pass, run.update, weights have followed by the time that a gradient is not finite:
+ * it is EBB_SOFTWARE at once.) Nor does a step by reversal change any whose activations did not come back to within run.drift:
  * the input of the block where that began is kept from then on, for which the plan grows. EBB_OSERR: it may not. */
 ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
 

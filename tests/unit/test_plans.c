@@ -1,5 +1,5 @@
-/* test_plans.c -- the plan is the truth: over a family of configurations, drawn at random from networks, depths, sizes, batches, policies
- * and optimisers, a run takes the bytes that were planned, and not one more or less.
+/* test_plans.c -- laws over a family of configurations, drawn at random from networks, depths, sizes, batches, policies and optimisers: a run takes
+ * the bytes that were planned, and not one more or less; and when weights follow their gradients changes no byte of them.
  * Owns: the family. */
 #include <check.h>
 #include <stdlib.h>
@@ -70,6 +70,8 @@ static setup setup_of(int i, ebb_pool *pool)
   s.train.ema = pick(i, 7, 3) ? 0 : 0.9;
   ck_assert(ebb_option_set(&s.train, ebb_train_option_table, "train", "optimizer", optimizers[pick(i, 8, 4)], pool) == EBB_OK);
   s.run.backward = pick(i, 9, EBB_POLICIES + 1);
+  s.run.update = pick(i, 11, 2);
+  if (s.run.update == EBB_UPDATE_BACKWARD) s.run.drift = 0;
   return s;
 }
 
@@ -114,7 +116,7 @@ static void set_budget(setup *s, const ebb_model *m)
 {
   size_t peak[2];
   for (int policy = EBB_REVERSE; policy <= EBB_STORE; policy++) {
-    ebb_run_options run = {.backward = policy, .drift = s->run.drift};
+    ebb_run_options run = {.backward = policy, .update = s->run.update, .drift = s->run.drift};
     ebb_trainer     t;
     ck_assert_msg(ebb_trainer_create(&t, m, s->x, &s->train, &run, 100, 0) == EBB_OK, "%s", ebb_message());
     peak[policy] = t.plan.peak;
@@ -124,29 +126,90 @@ static void set_budget(setup *s, const ebb_model *m)
   s->run.memory = peak[EBB_REVERSE] + (size_t)(s->share * (double)more);
 }
 
+static ebb_model model_of(const setup *s, ebb_pool *pool)
+{
+  ebb_model          m;
+  const ebb_network *n = ebb_network_find(s->kind->network);
+  void              *options = ebb_pool_take(pool, n->options_size);
+  ck_assert_msg(ebb_network_options(n, options, s->words, pool) == EBB_OK, "%s", ebb_message());
+  ck_assert_msg(ebb_network_model(&m, n, options, s->x, CLASSES) == EBB_OK, "%s %s: %s", n->name, s->words, ebb_message());
+  return m;
+}
+
 START_TEST(a_run_takes_what_was_planned)
 {
   ebb_pool    pool = {0};
-  ebb_model   m;
   ebb_trainer t;
   ebb_metrics k = {0};
   setup       s = setup_of(_i, &pool);
-  const ebb_network *n = ebb_network_find(s.kind->network);
-  void              *options = ebb_pool_take(&pool, n->options_size);
-  ck_assert_msg(ebb_network_options(n, options, s.words, &pool) == EBB_OK, "%s", ebb_message());
-  ck_assert_msg(ebb_network_model(&m, n, options, s.x, CLASSES) == EBB_OK, "%s %s: %s", n->name, s.words, ebb_message());
+  ebb_model   m = model_of(&s, &pool);
   if (s.run.backward == EBB_AUTO) set_budget(&s, &m);
   noise training = noise_of(&m, s.x, 100, &pool), validation = noise_of(&m, s.x, (uint64_t)s.x.n, &pool);
   ck_assert_msg(ebb_trainer_create(&t, &m, s.x, &s.train, &s.run, 100, 0) == EBB_OK, "%s", ebb_message());
   for (int i = 0; i < 2; i++) ck_assert_msg(ebb_trainer_step(&t, &training.base, &k) == EBB_OK, "%s", ebb_message());
   ck_assert_msg(ebb_trainer_evaluate(&t, &validation.base, &k) == EBB_OK, "%s", ebb_message());
   size_t peak = ebb_workspace_peak(&t.work, 0);
-  ck_assert_msg(peak == t.plan.peak, "%s %s, batch %d, backward %s, optimizer %s: planned %zu, used %zu", n->name, s.words, s.x.n,
+  ck_assert_msg(peak == t.plan.peak, "%s %s, batch %d, backward %s, optimizer %s: planned %zu, used %zu", s.kind->network, s.words, s.x.n,
                 ebb_policy_names[s.run.backward], optimizers[pick(_i, 8, 4)], t.plan.peak, peak);
   ck_assert_msg(!s.run.memory || peak <= s.run.memory, "%zu bytes of a budget of %zu", peak, s.run.memory);
   ebb_trainer_destroy(&t);
   ebb_model_destroy(&m);
   ebb_pool_clear(&pool);
+}
+END_TEST
+
+/* Two steps, and what they made of the weights, the statistics and the moments. */
+static void train(ebb_trainer *t, const ebb_model *m, const setup *s, ebb_update update, ebb_source *source)
+{
+  ebb_metrics     k = {0};
+  ebb_run_options run = s->run;
+  run.update = (int)update;
+  run.drift = 0;
+  ck_assert_msg(ebb_trainer_create(t, m, s->x, &s->train, &run, 100, 0) == EBB_OK, "%s", ebb_message());
+  for (int i = 0; i < 2; i++) ck_assert_msg(ebb_trainer_step(t, source, &k) == EBB_OK, "%s", ebb_message());
+}
+
+START_TEST(weights_that_follow_within_the_backward_pass_are_the_same_bytes)
+{
+  ebb_pool    pool = {0};
+  ebb_trainer whole, within;
+  setup       s = setup_of(_i, &pool);
+  ebb_model   m = model_of(&s, &pool);
+  noise       data = noise_of(&m, s.x, 100, &pool);
+  if (s.run.backward == EBB_AUTO) s.run.backward = EBB_REVERSE; /* whose choices depend on the room that there is */
+  train(&whole, &m, &s, EBB_UPDATE_STEP, &data.base);
+  train(&within, &m, &s, EBB_UPDATE_BACKWARD, &data.base);
+  ck_assert_mem_eq(whole.work.weights, within.work.weights, m.weights * sizeof(ebb_real));
+  ck_assert_mem_eq(whole.work.state, within.work.state, m.states * sizeof(ebb_real));
+  ck_assert_mem_eq(whole.work.optimizer, within.work.optimizer, whole.plan.optimizer);
+  ck_assert_double_eq_tol(whole.grad_norm, within.grad_norm, 1e-9 * whole.grad_norm);
+  ck_assert_uint_le(within.plan.gradients, whole.plan.gradients);
+  ck_assert_uint_eq(whole.plan.peak - within.plan.peak, whole.plan.gradients - within.plan.gradients);
+  ebb_trainer_destroy(&whole);
+  ebb_trainer_destroy(&within);
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+}
+END_TEST
+
+static size_t gradients_of_stack(const char *words, int update)
+{
+  ebb_pool  pool = {0};
+  ebb_plan  p;
+  setup     s = setup_of(0, &pool);
+  s.words = words;
+  s.run.update = update;
+  ebb_model m = model_of(&s, &pool);
+  ck_assert_msg(ebb_train_plan(&p, &m, s.x, &s.train, &s.run, 0, &pool) == EBB_OK, "%s", ebb_message());
+  ebb_model_destroy(&m);
+  ebb_pool_clear(&pool);
+  return p.gradients;
+}
+
+START_TEST(within_the_backward_pass_gradients_do_not_grow_with_depth)
+{
+  ck_assert_uint_gt(gradients_of_stack("depth=40 width=6", EBB_UPDATE_STEP), 9 * gradients_of_stack("depth=4 width=6", EBB_UPDATE_BACKWARD));
+  ck_assert_uint_eq(gradients_of_stack("depth=40 width=6", EBB_UPDATE_BACKWARD), gradients_of_stack("depth=4 width=6", EBB_UPDATE_BACKWARD));
 }
 END_TEST
 
@@ -157,6 +220,8 @@ int main(void)
   TCase *all = tcase_create("all");
   tcase_set_timeout(all, 60);
   tcase_add_loop_test(all, a_run_takes_what_was_planned, 0, FAMILY);
+  tcase_add_loop_test(all, weights_that_follow_within_the_backward_pass_are_the_same_bytes, 0, FAMILY);
+  tcase_add_test(all, within_the_backward_pass_gradients_do_not_grow_with_depth);
   suite_add_tcase(suite, all);
   return run_suite(suite);
 }

@@ -247,12 +247,16 @@ static ebb_train_options standard(void)
   return o;
 }
 
-static void trainer_of(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, ebb_policy policy)
+static void trainer_run(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, ebb_run_options run)
 {
-  ebb_run_options run = {.backward = (int)policy};
-  ebb_shape       x = image;
+  ebb_shape x = image;
   x.n = o->batch;
   succeeds(ebb_trainer_create(t, m, x, o, &run, SAMPLES, 0));
+}
+
+static void trainer_of(ebb_trainer *t, const ebb_model *m, const ebb_train_options *o, ebb_policy policy)
+{
+  trainer_run(t, m, o, (ebb_run_options){.backward = (int)policy});
 }
 
 static void steps(ebb_trainer *t, memory *s, int count)
@@ -1009,6 +1013,30 @@ START_TEST(what_cannot_be_trained_is_refused_before_it_begins)
 }
 END_TEST
 
+START_TEST(weights_cannot_follow_within_the_backward_pass_by_what_is_known_after_it)
+{
+  ebb_model         m = plain_network();
+  ebb_train_options o = standard();
+  ebb_run_options   run = {.update = EBB_UPDATE_BACKWARD};
+  ebb_trainer       t;
+  ebb_shape         x = image;
+  x.n = o.batch;
+  o.clip = 1;
+  fails(ebb_trainer_create(&t, &m, x, &o, &run, SAMPLES, 0), EBB_CONFIG, "train.clip=0");
+  o.clip = 0;
+  o.accumulate = 2;
+  fails(ebb_trainer_create(&t, &m, x, &o, &run, SAMPLES, 0), EBB_CONFIG, "train.accumulate=1");
+  o.accumulate = 1;
+  run.drift = 1e-5;
+  m.logdet = true;
+  fails(ebb_trainer_create(&t, &m, x, &o, &run, SAMPLES, 0), EBB_CONFIG, "run.drift=0");
+  m.logdet = false;
+  succeeds(ebb_trainer_create(&t, &m, x, &o, &run, SAMPLES, 0));
+  ebb_trainer_destroy(&t);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
 START_TEST(epochs_become_steps)
 {
   ebb_model         m = plain_network();
@@ -1057,7 +1085,16 @@ static void fill(ebb_trainer *t, const char *name, double value)
   for (size_t i = 0; i < p->count; i++) t->work.weights[p->offset + i] = (ebb_real)value;
 }
 
-/* A loss that is finite while a gradient is not: tiny weights between a large input and a huge output. */
+/* For a loss that is finite while a gradient is not: tiny weights between a large input and a huge output. */
+static void make_overflow(ebb_trainer *t)
+{
+  const ebb_param *last = param_named(t->model, "linear.weight");
+  fill(t, "conv1.bias", 1e6);
+  fill(t, "conv2.weight", 1e-37);
+  fill(t, "conv2.bias", 0);
+  for (size_t i = 0; i < last->count; i++) t->work.weights[last->offset + i] = (ebb_real)(1e33 * (double)(i / 10));
+}
+
 START_TEST(a_gradient_that_overflows_stops_the_step_too)
 {
   ebb_model         m = plain_network();
@@ -1065,16 +1102,38 @@ START_TEST(a_gradient_that_overflows_stops_the_step_too)
   ebb_trainer       t;
   ebb_metrics       k = {0};
   memory            s = memory_of(true, BATCH, SAMPLES);
-  const ebb_param  *last = param_named(&m, "linear.weight");
   trainer_of(&t, &m, &o, EBB_REVERSE);
-  fill(&t, "conv1.bias", 1e6);
-  fill(&t, "conv2.weight", 1e-37);
-  fill(&t, "conv2.bias", 0);
-  for (size_t i = 0; i < last->count; i++) t.work.weights[last->offset + i] = (ebb_real)(1e33 * (double)(i / 10));
+  make_overflow(&t);
   snapshot before = snapshot_of(&t);
   fails(ebb_trainer_step(&t, &s.base, &k), EBB_SOFTWARE, "conv2.weight");
   ck_assert(isfinite(ebb_metrics_loss(&k)));
   ck_assert_mem_eq(t.work.weights, before.weights, m.weights * sizeof(ebb_real));
+  ck_assert_uint_eq(t.step, 0);
+  ebb_pool_clear(&before.pool);
+  ebb_trainer_destroy(&t);
+  s.base.ops->close(&s.base);
+  ebb_model_destroy(&m);
+}
+END_TEST
+
+/* What lies behind it has followed by then; it itself and what lies before it have not. */
+START_TEST(a_gradient_that_overflows_within_the_backward_pass_stops_the_run)
+{
+  ebb_model         m = plain_network();
+  ebb_train_options o = standard();
+  ebb_trainer       t;
+  ebb_metrics       k = {0};
+  memory            s = memory_of(true, BATCH, SAMPLES);
+  size_t            moves_from = param_named(&m, "conv2.bias")->offset + param_named(&m, "conv2.bias")->count;
+  o.skip = 2;
+  trainer_run(&t, &m, &o, (ebb_run_options){.update = EBB_UPDATE_BACKWARD});
+  make_overflow(&t);
+  snapshot before = snapshot_of(&t);
+  fails(ebb_trainer_step(&t, &s.base, &k), EBB_SOFTWARE, "conv2.weight");
+  ck_assert(isfinite(ebb_metrics_loss(&k)));
+  ck_assert_mem_eq(t.work.weights, before.weights, moves_from * sizeof(ebb_real));
+  ck_assert(memcmp(t.work.weights + moves_from, before.weights + moves_from, (m.weights - moves_from) * sizeof(ebb_real)) != 0);
+  for (size_t i = 0; i < m.weights; i++) ck_assert(isfinite(t.work.weights[i]));
   ck_assert_uint_eq(t.step, 0);
   ebb_pool_clear(&before.pool);
   ebb_trainer_destroy(&t);
@@ -1093,7 +1152,7 @@ START_TEST(steps_that_are_not_finite_are_left_out)
   memory            s = memory_of(true, BATCH, SAMPLES);
   const ebb_param  *p = param_named(&m, "linear.weight");
   o.skip = 2;
-  trainer_of(&t, &m, &o, EBB_REVERSE);
+  trainer_run(&t, &m, &o, (ebb_run_options){.update = _i});
   ebb_real *at = &t.work.weights[p->offset], good = *at;
   for (int i = 0; i < 2; i++) {
     *at = (ebb_real)INFINITY;
@@ -1101,7 +1160,7 @@ START_TEST(steps_that_are_not_finite_are_left_out)
     succeeds(ebb_trainer_step(&t, &s.base, &k));
     ck_assert_mem_eq(t.work.weights, before.weights, m.weights * sizeof(ebb_real));
     for (size_t j = 0; j < m.states; j++) ck_assert(isfinite(t.work.state[j]));
-    for (size_t j = 0; j < m.weights; j++) ck_assert(t.work.grads[j] == 0);
+    for (size_t j = 0; j < t.plan.gradients / sizeof(ebb_real); j++) ck_assert(t.work.grads[j] == 0);
     ebb_pool_clear(&before.pool);
     if (i == 0) {
       *at = good;
@@ -1918,10 +1977,12 @@ static TCase *steps_case(void)
   tcase_add_test(c, running_statistics_move_once_a_step);
   tcase_add_test(c, an_evaluation_changes_nothing);
   tcase_add_test(c, what_cannot_be_trained_is_refused_before_it_begins);
+  tcase_add_test(c, weights_cannot_follow_within_the_backward_pass_by_what_is_known_after_it);
   tcase_add_test(c, epochs_become_steps);
   tcase_add_test(c, nan_stops_the_step_and_spares_the_weights);
   tcase_add_test(c, a_gradient_that_overflows_stops_the_step_too);
-  tcase_add_test(c, steps_that_are_not_finite_are_left_out);
+  tcase_add_test(c, a_gradient_that_overflows_within_the_backward_pass_stops_the_run);
+  tcase_add_loop_test(c, steps_that_are_not_finite_are_left_out, EBB_UPDATE_STEP, EBB_UPDATE_BACKWARD + 1);
   tcase_add_test(c, running_statistics_survive_a_step_that_is_left_out);
   tcase_add_test(c, a_rate_that_is_too_high_stops_the_run);
   tcase_add_test(c, a_flow_is_trained_by_its_likelihood);
