@@ -61,6 +61,8 @@ awk -F'[:,]' '/peak_bytes/ {peak = $2} /planned_bytes/ {if (peak + 0 != $2 + 0) 
 verdict $? 'profile: observed peak = planned peak' "$(cat profile.json)"
 [ "$(grep -c '"reconstruction_max_error": 0.0,' profile.json)" -eq 3 ]
 verdict $? 'profile: reconstruction is exact' "$(cat profile.json)"
+awk '/"peak_bytes"/ {peak = $2 + 0} /"bytes": \[/ {inside = 1; most = 0; next} /\]/ && inside {inside = 0; n += most == peak} inside && $1 + 0 > most {most = $1 + 0} END {exit n != 3}' profile.json
+verdict $? 'profile: the course of a step reaches the peak' "$(cat profile.json)"
 check 'profile as a table' says 'ratio to store' "$EBB" profile --steps=1 --csv=p.csv "${tiny[@]}"
 check 'profile --csv' grep -q '^reverse,' p.csv
 "$EBB" plan --fit=batch --json "${tiny[@]}" run.memory=1MiB > fit.json
@@ -88,6 +90,14 @@ for mode in reverse store checkpoint; do
 done
 for mode in store checkpoint; do
   check "log of $mode = log of reverse" diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- $mode/log.csv)
+done
+check 'train run.update=backward' "$EBB" train "${options[@]}" run.update=backward out=within
+check 'log of run.update=backward = log' diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- within/log.csv)
+for verb in plan train; do
+  "$EBB" $verb "${options[@]}" run.update=backward train.clip=1 out=refused > refused.txt 2>&1
+  code=$?
+  [ $code -eq 78 ] && grep -q 'expected train.clip=0, found 1' refused.txt && [ ! -e refused ]
+  verdict $? "weights within the backward pass, clipped: $verb" "code $code: $(cat refused.txt)"
 done
 deep=(revnet-38 data.train=good.h5 train.threads=2 train.batch=16 train.steps=20 train.log_every=10)
 least=$("$EBB" plan --json "${deep[@]}" 2> /dev/null | sed -n 's/.*"peak": \([0-9]*\).*/\1/p')
