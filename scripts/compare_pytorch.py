@@ -27,6 +27,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -353,8 +354,8 @@ def revnet_workload(name, parameters, units, widths):
     return Workload(100, "32x32x3", 10, False, [name, "model.variant=memcnn"], parameters, 0.05, lambda: revnet(units, widths))
 
 
-def stack_workload(depth):
-    return Workload(32, "32x32x3", 10, False, ["stack", f"model.depth={depth}"], 2506 + 18560 * depth, 0.01, lambda: stack(depth))
+def stack_workload(depth, side=32, batch=32):
+    return Workload(batch, f"{side}x{side}x3", 10, False, ["stack", f"model.depth={depth}"], 2506 + 18560 * depth, 0.01, lambda: stack(depth))
 
 
 def iunet_workload(batch, shape, parameters, channels, blocks):
@@ -369,18 +370,22 @@ def iunet_3d(size):
     return iunet_workload(1, f"{size}x{size}x{size}x1", 2652676, (32, 64, 128, 256), (2, 3, 1, 1))
 
 
-STACK_DEPTHS = 12, 25, 50, 100, 200, 400, 1000  # scripts/depth.py
-
 WORKLOADS = {
     "revnet-38": revnet_workload("revnet-38", 573994, 3, [32, 32, 64, 112]),
     "revnet-110": revnet_workload("revnet-110", 1854890, 9, [32, 32, 64, 128]),
-    **{f"stack-{depth}": stack_workload(depth) for depth in STACK_DEPTHS},
+    "stack-50": stack_workload(50),
     "iunet-2d": iunet_workload(4, "128x128x3", 4389380, (64, 128, 256, 384), (2, 2, 2, 2)),
     "iunet-3d-64": iunet_3d(64),
     "iunet-3d-96": iunet_3d(96),
     "iunet-3d-128": iunet_3d(128),
     "realnvp": Workload(64, "28x28x1", 1, False, ["realnvp"], 1159233, 1e-6, lambda: RealNVP(1, 2, 32, 2), flow=True),
 }
+
+
+def workload(name):
+    """Of those, or any stack, by "stack-DEPTH-SIDExBATCH" (scripts/sweep.py)."""
+    stack = re.fullmatch(r"stack-(\d+)-(\d+)x(\d+)", name)
+    return stack_workload(*map(int, stack.groups())) if stack else WORKLOADS[name]
 
 
 def sizes_of(w):
@@ -444,7 +449,7 @@ def resident_peak():
 def torch_child(name, way, o):
     torch.manual_seed(1)
     torch.set_num_threads(o.threads)
-    w = WORKLOADS[name]
+    w = workload(name)
     Block.checkpointed = way == "checkpoint"
     form, (x_size, y_size) = memory_format(w, way), sizes_of(w)
     model, x = w.network().to(memory_format=form), random_images(w, x_size).contiguous(memory_format=form)
