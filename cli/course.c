@@ -37,7 +37,7 @@ static json_t *thinned(const course *k, double seconds, size_t others)
 {
   json_t *times = json_array(), *bytes = json_array();
   size_t  next = 0, taken = 0;
-  for (int i = 1; i <= PARTS; i++) {
+  for (int i = 0; i <= PARTS; i++) {
     double until = seconds * i / PARTS;
     size_t most = taken;
     for (; next < k->count && k->at[next].seconds <= until; next++) {
@@ -50,7 +50,7 @@ static json_t *thinned(const course *k, double seconds, size_t others)
   return json_pack("{s:o, s:o}", "seconds", times, "bytes", bytes);
 }
 
-ebb_status ebb_course(json_t **answer, ebb_trainer *t, ebb_source *source, size_t others)
+ebb_status ebb_course(json_t **timeline, ebb_trainer *t, ebb_source *source, size_t others)
 {
   course      k = {.began = ebb_seconds()};
   ebb_metrics m = {0};
@@ -58,7 +58,7 @@ ebb_status ebb_course(json_t **answer, ebb_trainer *t, ebb_source *source, size_
   t->work.arena.watcher = &k;
   ebb_status status = ebb_trainer_step(t, source, &m);
   t->work.arena.watch = NULL;
-  *answer = status == EBB_OK ? thinned(&k, ebb_seconds() - k.began, others) : NULL;
+  *timeline = status == EBB_OK ? thinned(&k, ebb_seconds() - k.began, others) : NULL;
   ebb_pool_clear(&k.pool);
   return status;
 }

@@ -38,7 +38,7 @@ static const ebb_option flag_table[] = {
   {"entries", EBB_OPTION_INT,    AT(entries), "40",    "values",  "gradient entries tried for each parameter tensor", NULL, 1, 1000000},
   {"seed",    EBB_OPTION_SIZE,   AT(seed),    "1",     "",        "of the shuffle that parts a table's rows", NULL, 0, 0},
   {"csv",     EBB_OPTION_TEXT,   AT(csv),     "",      "",        "also write the table to this file", NULL, 0, 0},
-  {"png",     EBB_OPTION_TEXT,   AT(png),     "",      "",        "also draw memory and time into this file (needs gnuplot)", NULL, 0, 0},
+  {"png",     EBB_OPTION_TEXT,   AT(png),     "",      "",        "also draw memory and time into this file, and how memory is taken and given back within a step (needs gnuplot)", NULL, 0, 0},
   {"child",   EBB_OPTION_TEXT,   AT(child),   "",      "",        "", NULL, 0, 0},
   {.key = NULL},
 };

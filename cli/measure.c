@@ -154,9 +154,9 @@ static uint64_t weights_hash(const ebb_trainer *t)
   return ebb_hash(hash, w->optimizer, t->plan.optimizer);
 }
 
-static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *source, int warmup, int steps)
+static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *source, int warmup, int steps, bool wanted)
 {
-  json_t *seconds = json_array(), *course, *error;
+  json_t *seconds = json_array(), *course = NULL, *error;
   double  forward;
   char    hash[24];
   json_object_set_new(answer, "step_seconds", seconds);
@@ -165,8 +165,8 @@ static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *so
   snprintf(hash, sizeof hash, "%016" PRIx64, weights_hash(t));
   size_t peak = ebb_workspace_peak(&t->work, source->bytes);
   EBB_TRY(forward_seconds(&forward, &t->pool, t, source, steps));
-  EBB_TRY(ebb_course(&course, t, source, t->work.model.peak + source->bytes));
-  json_object_set_new(answer, "course", course);
+  if (wanted) EBB_TRY(ebb_course(&course, t, source, t->work.model.peak + source->bytes));
+  if (wanted) json_object_set_new(answer, "course", course);
   EBB_TRY(reconstruction(&error, t, source));
   json_object_update_new(answer, json_pack("{s:f, s:I, s:I, s:I, s:o, s:s, s:I}", "forward_seconds", forward, "peak_bytes",
                                        (json_int_t)peak, "planned_bytes", (json_int_t)t->plan.peak, "rss_bytes",
@@ -175,7 +175,7 @@ static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *so
   return EBB_OK;
 }
 
-static ebb_status with_model(json_t *answer, const ebb_model *m, ebb_config *c, ebb_shape x, int warmup, int steps)
+static ebb_status with_model(json_t *answer, const ebb_model *m, ebb_config *c, ebb_shape x, int warmup, int steps, bool course)
 {
   ebb_trainer t;
   ebb_source *source;
@@ -184,14 +184,14 @@ static ebb_status with_model(json_t *answer, const ebb_model *m, ebb_config *c, 
   EBB_TRY(ebb_trainer_create(&t, m, x, &c->train, &c->run, 0, batches));
   ebb_status status = ebb_random_open(&source, x, m->out, ebb_build_levels(c), c->train.seed, &c->pool);
   if (status == EBB_OK) {
-    status = measure_trainer(answer, &t, source, warmup, steps);
+    status = measure_trainer(answer, &t, source, warmup, steps, course);
     source->ops->close(source);
   }
   ebb_trainer_destroy(&t);
   return status;
 }
 
-ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warmup, int steps)
+ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warmup, int steps, bool course)
 {
   ebb_model m;
   ebb_input in;
@@ -200,7 +200,7 @@ ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warm
   EBB_TRY(ebb_build_input(&in, c));
   EBB_TRY(ebb_build_model(&m, c, in.shape, in.classes));
   *answer = json_object();
-  ebb_status status = with_model(*answer, &m, c, ebb_build_batch(in.shape, c->train.batch), warmup, steps);
+  ebb_status status = with_model(*answer, &m, c, ebb_build_batch(in.shape, c->train.batch), warmup, steps, course);
   ebb_model_destroy(&m);
   if (status == EBB_OK) return EBB_OK;
   json_decref(*answer);

@@ -86,7 +86,7 @@ static const char *course_plot(const ebb_report_bar *bars, int count, ebb_pool *
 {
   const char *plot = "plot ";
   for (int i = 0; i < count; i++)
-    plot = ebb_pool_text(pool, "%s%s$course%d using 1:2 with steps lw 2 title '%s'", plot, i ? ", " : "", i, bars[i].name);
+    plot = ebb_pool_text(pool, "%s%s$course%d using 1:2 with fsteps lw 2 title '%s'", plot, i ? ", " : "", i, bars[i].name);
   return plot;
 }
 

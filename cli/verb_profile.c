@@ -73,13 +73,15 @@ static ebb_status modes_read(profile *p, const char *text)
 static ebb_status measure_child(json_t **answer, int mode, const char *word, void *context)
 {
   const profile *p = context;
-  const char    *arguments[WORDS_MOST + 9] = {"profile"};
+  const char    *arguments[WORDS_MOST + 10] = {"profile"};
+  bool           course = !*p->flags->sweep && (p->flags->json || *p->flags->png);
   ebb_pool      *pool = &p->config->pool;
   int            count = 1;
   if (p->words.count > WORDS_MOST) return ebb_fail(EBB_USAGE, "expected at most %d words", WORDS_MOST);
   arguments[count++] = ebb_pool_text(pool, "--child=%s", ebb_policy_names[mode]);
   arguments[count++] = ebb_pool_text(pool, "--steps=%d", p->flags->steps);
   arguments[count++] = ebb_pool_text(pool, "--warmup=%d", p->flags->warmup);
+  if (course) arguments[count++] = "--json"; /* a child always answers so: with the course of a step, which takes another */
   arguments[count++] = "--";
   for (int i = 0; i < p->words.count; i++) arguments[count++] = p->words.at[i];
   arguments[count] = word;
@@ -298,7 +300,7 @@ static int child(const ebb_flags *flags, ebb_config *c)
   int        mode;
   json_t    *answer = NULL;
   ebb_status status = mode_read(&mode, flags->child);
-  if (status == EBB_OK) status = ebb_measure(&answer, c, (ebb_policy)mode, flags->warmup, flags->steps);
+  if (status == EBB_OK) status = ebb_measure(&answer, c, (ebb_policy)mode, flags->warmup, flags->steps, flags->json);
   return status == EBB_OK ? ebb_print_json(answer) : ebb_verb_failed(status);
 }
 

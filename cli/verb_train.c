@@ -77,7 +77,7 @@ static ebb_status folder_check(const session *s)
 static void note_difference(const char *key, const char *before, const char *now, void *context)
 {
   static const char *const harmless[] = {"train.threads", "train.log_every", "train.save_every", "run.backward",
-                                         "run.memory", "data.window", "data.train", "data.val"};
+                                         "run.memory", "run.update", "data.window", "data.train", "data.val"};
   (void)context;
   for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
     if (strcmp(harmless[i], key) == 0) return;

@@ -384,8 +384,8 @@ WORKLOADS = {
 
 def workload(name):
     """Of those, or any stack, by "stack-DEPTH-SIDExBATCH" (scripts/sweep.py)."""
-    stack = re.fullmatch(r"stack-(\d+)-(\d+)x(\d+)", name)
-    return stack_workload(*map(int, stack.groups())) if stack else WORKLOADS[name]
+    numbers = re.fullmatch(r"stack-(\d+)-(\d+)x(\d+)", name)
+    return stack_workload(*map(int, numbers.groups())) if numbers else WORKLOADS[name]
 
 
 def sizes_of(w):

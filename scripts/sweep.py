@@ -3,9 +3,10 @@
 
     scripts/sweep.py [depth|size|batch] [OUT.png] [--values 12,25,50,100,200] [--torch-most 200] [--rounds 1]
 
-depth: on 32x32, batch 32; size: 25 couplings, batch 8; batch: 25 couplings on 32x32. Ebb by reversal, by reversal within a budget of twice the least plan (run.backward=auto), with all activations stored; PyTorch plain, in
+depth: on 32x32, batch 32; size: 25 couplings, batch 8; batch: 25 couplings on 32x32.
+Ebb by reversal, by reversal within a budget of twice the least plan (run.backward=auto), with all activations stored; PyTorch plain, in
 the better of its memory formats with tcmalloc, and by checkpointing of each block, where python3-torch is installed and the value is at
-most --torch-most, as its plain backprop would not fit far beyond. Each point is a process of its own; of several rounds medians are
+most --torch-most, as its plain backprop would not fit into memory far beyond. Each point is a process of its own; of several rounds medians are
 taken. Writes OUT.png (out/sweep-depth.png) and OUT.csv: the memory of the process in MiB, seconds a step. For other networks, without
 PyTorch: `ebb profile --sweep`.
 """
@@ -119,8 +120,8 @@ def draw(png, what, table):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("what", nargs="?", choices=SWEEPS, default="depth", help="(depth)")
-    p.add_argument("png", nargs="?", type=Path)
-    p.add_argument("--values", type=lambda text: [int(word) for word in text.split(",")], help="apart by commas; without: five usual ones")
+    p.add_argument("png", nargs="?", type=Path, help="(out/sweep-depth.png)")
+    p.add_argument("--values", type=lambda text: [int(word) for word in text.split(",")], help="apart by commas; without: four or five usual ones")
     p.add_argument("--torch-most", type=int, default=200, help="largest value that PyTorch is asked for (200)")
     p.add_argument("--rounds", type=int, default=1, help="in turns (1)")
     p.add_argument("--steps", type=int, default=3, help="measured in each process (3)")

@@ -66,9 +66,10 @@ static void note_peak(ebb_arena *a)
   a->at_peak[EBB_USE_SCRATCH] = a->high;
 }
 
-static void tell(const ebb_arena *a)
+/* Of `before` bytes at an end that has `now`. */
+static void tell(const ebb_arena *a, size_t before, size_t now)
 {
-  if (a->watch) a->watch(a, a->watcher);
+  if (a->watch && now != before) a->watch(a, a->watcher);
 }
 
 static void require(const ebb_arena *a, size_t bytes)
@@ -85,7 +86,7 @@ void *ebb_arena_low(ebb_arena *a, size_t bytes, ebb_use use)
   a->low += bytes;
   if (use == EBB_USE_STREAM) a->stream += bytes;
   note_peak(a);
-  tell(a);
+  tell(a, a->low - bytes, a->low);
   if (!a->dry) PERMIT(p, bytes);
   return p;
 }
@@ -96,7 +97,7 @@ void *ebb_arena_high(ebb_arena *a, size_t bytes)
   require(a, bytes);
   a->high += bytes;
   note_peak(a);
-  tell(a);
+  tell(a, a->high - bytes, a->high);
   char *p = a->base + a->size - a->high;
   if (!a->dry) PERMIT(p, bytes);
   return p;
@@ -128,18 +129,20 @@ static void poison(const ebb_arena *a, char *p, size_t bytes)
 void ebb_arena_low_release(ebb_arena *a, ebb_mark mark)
 {
   EBB_ASSERT(mark.bytes <= a->low, "region %s: release to %zu from %zu", a->name, mark.bytes, a->low);
+  size_t before = a->low;
   poison(a, a->base + mark.bytes, a->low - mark.bytes);
   a->low = mark.bytes;
   a->stream = mark.stream;
-  tell(a);
+  tell(a, before, a->low);
 }
 
 void ebb_arena_high_release(ebb_arena *a, ebb_mark mark)
 {
   EBB_ASSERT(mark.bytes <= a->high, "region %s: release to %zu from %zu", a->name, mark.bytes, a->high);
+  size_t before = a->high;
   poison(a, a->base + a->size - a->high, a->high - mark.bytes);
   a->high = mark.bytes;
-  tell(a);
+  tell(a, before, a->high);
 }
 
 void *ebb_arena_high_slide(ebb_arena *a, ebb_mark mark, size_t bytes)
@@ -154,7 +157,7 @@ void *ebb_arena_high_slide(ebb_arena *a, ebb_mark mark, size_t bytes)
   }
   poison(a, from, freed);
   a->high = high;
-  tell(a);
+  tell(a, high + freed, high);
   return to;
 }
 

@@ -197,10 +197,10 @@ static void replay(const ebb_layer *l, ebb_run *r, ebb_view x)
   forward(l, r, x, y);
 }
 
-/* Of a layer with a span of its own: its gradients are what r->grads holds from here on, until they are ready. False: of others. */
+/* Of a layer with a span: its gradients are what r->grads holds from here on, until they are ready. False: it has none, or that is so already. */
 static bool span_open(const ebb_layer *l, ebb_run *r)
 {
-  if (r->dry || !r->spans || r->span.count || r->spans[l->id].count == 0) return false;
+  if (!r->spans || r->span.count || r->spans[l->id].count == 0) return false;
   r->span = r->spans[l->id];
   return true;
 }

@@ -146,7 +146,12 @@ const char *ebb_scope_enter(ebb_builder *b, const char *format, ...) __attribute
 
 /* ---- for layers: their memory in a run ------------------------------------------------------------------- */
 static inline const ebb_real *ebb_weights(const ebb_run *r, const ebb_param *p) { return p ? r->weights + p->offset : NULL; }
-static inline ebb_real *ebb_grads(const ebb_run *r, const ebb_param *p) { return p ? r->grads + (p->offset - r->span.from) : NULL; }
+static inline ebb_real *ebb_grads(const ebb_run *r, const ebb_param *p)
+{
+  if (!p) return NULL;
+  EBB_ASSERT(!r->spans || p->offset - r->span.from < r->span.count, "the gradient of %s is not what is in memory now", p->name);
+  return r->grads + (p->offset - r->span.from);
+}
 static inline ebb_real *ebb_states(const ebb_run *r, const ebb_param *p) { return p ? r->state + p->offset : NULL; }
 static inline void *ebb_saved(const ebb_run *r, const ebb_layer *l) { return r->saved + r->saved_at[l->id]; }
 

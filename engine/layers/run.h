@@ -53,10 +53,10 @@ typedef struct ebb_run {
   ebb_arena      *arena;
   const ebb_real *weights;    /* all trainable parameters, by ebb_param.offset                       */
   ebb_real       *grads;      /* their gradients, added to                                 */
-  const ebb_span *spans;      /* (layers) NULL, or `grads` holds the gradients of one span at a time, of a layer in its backward */
+  const ebb_span *spans;      /* (layers) NULL, or `grads` holds the gradients of one span at a time, while its layer is in its backward */
   ebb_span        span;       /* that one; {0}: of none, or of all weights                 */
   void          (*ready)(struct ebb_run *r); /* takes the gradients of `span`, and zeroes them; NULL: nobody wants any */
-  void           *updater;
+  void           *updater;    /* the context of `ready`                                    */
   ebb_real       *state;      /* running statistics, by ebb_param.offset                   */
   char           *saved;      /* what layers keep from forward to backward, by layer id    */
   size_t         *saved_at;   /* (layers) offsets into `saved`, bytes                             */

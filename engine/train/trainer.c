@@ -183,7 +183,7 @@ static ebb_status check_events(const ebb_trainer *t)
                   t->step, e->out_of_range, (double)EBB_FIXED_RANGE, e->where, e->worst);
 }
 
-/* The first parameter, in the order of the network, whose gradient is not finite. */
+/* The first parameter of a span, in the order of the network, whose gradient is not finite; NULL: none. */
 static const char *first_nonfinite(const ebb_real *grads, ebb_span s)
 {
   size_t done = 0;
@@ -201,10 +201,23 @@ static ebb_span all_weights(const ebb_trainer *t)
   return (ebb_span){t->model->params, 0, t->model->weights};
 }
 
+/* Weights that follow within the backward pass: there are no gradients of such a loss, and those that are not finite came too late. */
+static ebb_status check_finite_within(const ebb_trainer *t, double loss, double norm)
+{
+  if (!isfinite(loss))
+    return ebb_fail(EBB_SOFTWARE, "step %" PRIu64 " (epoch %" PRIu32 ", sample %" PRIu64 "): the loss is %g; no weight has followed\n"
+                    "hint: a lower train.lr or a longer train.warmup; the last checkpoint is unharmed", t->step, t->epoch, t->cursor, loss);
+  return ebb_fail(EBB_SOFTWARE,
+                  "step %" PRIu64 " (epoch %" PRIu32 ", sample %" PRIu64 "): the norm of the gradients is %g, first on the way back by that of %s, when "
+                  "others had been followed\nhint: a lower train.lr, or run.update=step, which can leave such a step out (train.skip) and clip "
+                  "(train.clip); the last checkpoint is unharmed", t->step, t->epoch, t->cursor, norm, t->astray ? t->astray : "all together");
+}
+
 static ebb_status check_finite(const ebb_trainer *t, double loss, double norm)
 {
   if (isfinite(loss) && isfinite(norm)) return EBB_OK;
-  const char *first = t->plan.spans ? t->astray : first_nonfinite(t->work.grads, all_weights(t));
+  if (t->plan.spans) return check_finite_within(t, loss, norm);
+  const char *first = first_nonfinite(t->work.grads, all_weights(t));
   return ebb_fail(EBB_SOFTWARE,
                   "step %" PRIu64 " (epoch %" PRIu32 ", sample %" PRIu64 "): the loss is %g, the norm of the gradients %g; "
                   "the first gradient that is not finite belongs to %s\n"
@@ -224,7 +237,8 @@ static void follow(ebb_run *r)
     ebb_optim_update(&t->options, t->model, s, w->weights, w->grads, w->optimizer, t->lr, t->step);
     return;
   }
-  if (!t->astray) t->astray = first_nonfinite(w->grads, s);
+  if (!t->halted) t->astray = first_nonfinite(w->grads, s);
+  t->halted = true;
   ebbk->fill(w->grads, 1, 0, s.count, 1);
 }
 
@@ -269,24 +283,37 @@ static void begin_by_data(ebb_trainer *t, ebb_view x)
   r->first = NULL;
 }
 
+/* What forward says must be heard before weights follow; of a loss that is not finite none does. */
+static ebb_status backward(ebb_trainer *t, ebb_view x, ebb_view dy, double loss)
+{
+  ebb_run   *r = &t->work.run;
+  ebb_view   none = {0};
+  bool       go = isfinite(loss) || !t->plan.spans;
+  ebb_status status = check_events(t);
+  if (status == EBB_OK && go) {
+    ebb_backward(r, t->model, x, dy, none);
+    return check_events(t);
+  }
+  if (!go) t->squares = NAN;
+  ebb_release(r);
+  return status;
+}
+
 /* dataset -> batch -> model -> loss -> reconstructing backward */
 static ebb_status micro_batch(ebb_trainer *t, ebb_source *source, ebb_metrics *m, double *loss)
 {
   ebb_run  *r = &t->work.run;
   ebb_batch batch;
-  ebb_view  y, dy, none = {0};
+  ebb_view  y, dy;
   EBB_TRY(next_batch(t, source, &batch));
   EBB_ASSERT(batch.x.s.n == t->plan.x.n, "a batch of %d, planned %d", batch.x.s.n, t->plan.x.n);
   if (t->model->flow && t->step == 0 && r->step == 0) begin_by_data(t, batch.x);
   r->pass = EBB_TRAIN;
   ebb_forward(r, t->model, batch.x, &y);
   *loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1.0 / t->options.accumulate, &dy);
-  EBB_TRY(check_events(t));
   if (isfinite(*loss)) count(t, m, y, &batch, *loss);
-  if (isfinite(*loss) || !t->plan.spans) ebb_backward(r, t->model, batch.x, dy, none);
-  else ebb_release(r);
   t->cursor += (uint64_t)batch.x.s.n;
-  return check_events(t);
+  return backward(t, batch.x, dy, *loss);
 }
 
 /* An epoch ends where no whole batch is left. */
@@ -306,7 +333,7 @@ ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source)
 
 static bool may_skip(const ebb_trainer *t)
 {
-  return t->skipped_last < (uint64_t)t->options.skip && !t->astray;
+  return t->skipped_last < (uint64_t)t->options.skip && !t->halted;
 }
 
 /* A step that is not finite leaves the weights as they are. */
@@ -341,7 +368,7 @@ ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
   double         loss = 0;
   w->run.events.drifted = NULL;
   t->squares = 0;
-  t->astray = NULL;
+  t->halted = false;
   t->lr = t->lr_scale * ebb_schedule_lr(&t->options, t->step, t->steps);
   for (int i = 0; i < t->options.accumulate; i++) {
     EBB_TRY(micro_batch(t, source, m, &loss));

@@ -30,7 +30,8 @@ typedef struct ebb_train_options {
 } ebb_train_options;
 extern const ebb_option ebb_train_option_table[];
 
-/* When weights follow their gradients: after the backward pass, or within it, each layer's when its gradients are ready. */
+/* When weights follow their gradients: after the backward pass, or within it, each layer's when its gradients are ready (compose/spans.h; known as
+ * an optimiser fused into the backward pass). */
 typedef enum ebb_update { EBB_UPDATE_STEP, EBB_UPDATE_BACKWARD } ebb_update;
 
 typedef struct ebb_run_options {
@@ -78,7 +79,8 @@ typedef struct ebb_trainer {
   ebb_pool          pool;
   double            lr, grad_norm; /* of the last step                    */
   double            squares;   /* run.update=backward: of the gradients that were ready in this step, summed up */
-  const char       *astray;    /* and the first parameter whose gradient was not finite, or NULL */
+  bool              halted;    /* and these are not finite, so that weights have followed only in part */
+  const char       *astray;    /* by the gradient of this parameter, the first on the way back; NULL: by none alone */
   uint64_t          skipped, skipped_last; /* steps left out; of them those since the last that was not */
   size_t            budget;    /* of bytes, 0: none                        */
   int               held;      /* blocks whose input is kept, as it did not come back */

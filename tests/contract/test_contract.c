@@ -10,6 +10,7 @@
 #include "compose/catalogue.h"
 #include "compose/plan.h"
 #include "compose/sequence.h"
+#include "compose/spans.h"
 #include "kernels/kernels.h"
 #include "layers/layers.h"
 #include "reversible/reversible.h"
@@ -366,6 +367,32 @@ START_TEST(inverse_undoes_forward_and_reverse_joins_it_with_backward)
 }
 END_TEST
 
+/* Into their places among all of them. */
+static void collect(ebb_run *r)
+{
+  ebb_real *all = r->updater;
+  memcpy(all + r->span.from, r->grads, r->span.count * sizeof *all);
+  memset(r->grads, 0, r->span.count * sizeof *all);
+}
+
+START_TEST(gradients_are_the_same_bits_handed_over_layer_by_layer)
+{
+  for (int policy = 0; policy < EBB_POLICIES; policy++) {
+    EACH_CASE(t, (ebb_policy)policy)
+    ebb_real *whole = reals(&t, t.model.weights, 0), *parts = reals(&t, t.model.weights, 0);
+    train(&t);
+    memcpy(whole, t.work.grads, t.model.weights * sizeof *whole);
+    t.work.run.spans = ebb_spans_of(&t.model, &t.pool);
+    t.work.run.ready = collect;
+    t.work.run.updater = parts;
+    train(&t);
+    ck_assert_msg(memcmp(whole, parts, t.model.weights * sizeof *whole) == 0, "%s, %s: gradients differ", t.model.name,
+                  ebb_policy_names[policy]);
+    bench_close(&t);
+  }
+}
+END_TEST
+
 /* A step back and its gradient at once, after a forward whose result nobody wants, are update and backward. */
 START_TEST(undo_is_update_and_backward)
 {
@@ -541,6 +568,7 @@ int main(void)
   tcase_add_loop_test(all, policies_give_the_same_bits, 0, cases);
   tcase_add_loop_test(all, threads_give_the_same_bits, 0, cases);
   tcase_add_loop_test(all, inverse_undoes_forward_and_reverse_joins_it_with_backward, 0, cases);
+  tcase_add_loop_test(all, gradients_are_the_same_bits_handed_over_layer_by_layer, 0, cases);
   tcase_add_loop_test(all, undo_is_update_and_backward, 0, cases);
   tcase_add_loop_test(all, fused_layers_do_what_their_parts_do, 0, cases / DOMAINS);
   tcase_add_loop_test(all, layers_write_only_their_views, 0, cases);

@@ -92,6 +92,12 @@ for mode in store checkpoint; do
   check "log of $mode = log of reverse" diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- $mode/log.csv)
 done
 check 'train run.update=backward' "$EBB" train "${options[@]}" run.update=backward out=within
+constant=("${options[@]}" train.schedule=constant)
+"$EBB" train "${constant[@]}" out=constant > /dev/null 2>&1
+"$EBB" train "${constant[@]}" train.epochs=2 run.update=backward out=across > /dev/null 2>&1
+"$EBB" train "${constant[@]}" out=across --resume > across.txt 2>&1
+diff <(tail -n 1 constant/log.csv | cut -d, -f1-6,8-) <(tail -n 1 across/log.csv | cut -d, -f1-6,8-) && ! grep run.update across.txt
+verdict $? 'run.update may change where a run is resumed, without a word' "$(cat across.txt)"
 check 'log of run.update=backward = log' diff <(cut -d, -f1-6,8- reverse/log.csv) <(cut -d, -f1-6,8- within/log.csv)
 for verb in plan train; do
   "$EBB" $verb "${options[@]}" run.update=backward train.clip=1 out=refused > refused.txt 2>&1
