@@ -507,6 +507,7 @@ int main(void)
   if (ebbk_start() != EBB_OK) return EXIT_FAILURE;
   Suite *suite = suite_create("models");
   TCase *all = tcase_create("networks");
+  tcase_set_timeout(all, 60);
   tcase_add_loop_test(all, samples_of_flows_come_back, 0, FLOWS);
   tcase_add_test(all, nice_has_its_papers_count);
   tcase_add_loop_test(all, nice_is_undone_to_the_bit, 0, 2);
