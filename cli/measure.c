@@ -156,7 +156,7 @@ static uint64_t weights_hash(const ebb_trainer *t)
 
 static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *source, int warmup, int steps, bool wanted)
 {
-  json_t *seconds = json_array(), *course = NULL, *error;
+  json_t *seconds = json_array(), *course, *error;
   double  forward;
   char    hash[24];
   json_object_set_new(answer, "step_seconds", seconds);
@@ -165,8 +165,10 @@ static ebb_status measure_trainer(json_t *answer, ebb_trainer *t, ebb_source *so
   snprintf(hash, sizeof hash, "%016" PRIx64, weights_hash(t));
   size_t peak = ebb_workspace_peak(&t->work, source->bytes);
   EBB_TRY(forward_seconds(&forward, &t->pool, t, source, steps));
-  if (wanted) EBB_TRY(ebb_course(&course, t, source, t->work.model.peak + source->bytes));
-  if (wanted) json_object_set_new(answer, "course", course);
+  if (wanted) {
+    EBB_TRY(ebb_course(&course, t, source, t->work.model.peak + source->bytes));
+    json_object_set_new(answer, "course", course);
+  }
   EBB_TRY(reconstruction(&error, t, source));
   json_object_update_new(answer, json_pack("{s:f, s:I, s:I, s:I, s:o, s:s, s:I}", "forward_seconds", forward, "peak_bytes",
                                        (json_int_t)peak, "planned_bytes", (json_int_t)t->plan.peak, "rss_bytes",

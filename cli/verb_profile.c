@@ -142,8 +142,8 @@ static json_t *mode_json(const profile *p, const row *r)
   return json_pack("{s:f, s:f, s:O, s:I, s:I, s:I, s:O, s:O, s:o}", "step_seconds", r->median, "step_seconds_spread", r->most - r->least,
                    "forward_seconds", json_object_get(r->answer, "forward_seconds"), "peak_bytes",
                    (json_int_t)bytes_of(r, "peak_bytes"), "planned_bytes", (json_int_t)bytes_of(r, "planned_bytes"), "rss_bytes",
-                   (json_int_t)bytes_of(r, "rss_bytes"), "course",
-                   json_object_get(r->answer, "course"), "reconstruction_max_error", json_object_get(r->answer, "reconstruction_max_error"), "weights_bits_equal_to_store", same_json(p, r));
+                   (json_int_t)bytes_of(r, "rss_bytes"), "course", json_object_get(r->answer, "course"), "reconstruction_max_error",
+                   json_object_get(r->answer, "reconstruction_max_error"), "weights_bits_equal_to_store", same_json(p, r));
 }
 
 static int print_json(const profile *p)
