@@ -1,6 +1,6 @@
 /* chain.c -- reversible layers one after the other, in place on one stream.
  * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares, all of
- * those that it stores, and what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed;
+ * those that it stores, the input of those that it holds, and what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed;
  * under STORE what the layers keep themselves, and a copy for those that look at x.
  * It asks a layer only for its inverse. Must not know: which layers there are. */
 #include "compose/chain.h"
@@ -65,23 +65,34 @@ static bool wants_input(const ebb_layer *l, const ebb_run *r)
   return (ebb_replays(l) && r->keep == EBB_KEEP_INPUTS) || !l->ops->ignores_x;
 }
 
+static bool reverses(const ebb_run *r)
+{
+  return r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE;
+}
+
 /* Under REVERSE, a block that keeps all, as it would under STORE. */
 static bool stored(const ebb_layer *l, const ebb_run *r)
 {
-  return r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE && r->stored && r->stored[l->id];
+  return reverses(r) && r->stored && r->stored[l->id];
 }
 
-/* Does layer i, which is stored, keep its input, too? The one in front may have to be undone from there. */
-static bool stored_with_input(const ebb_chain *s, int i, const ebb_run *r)
+/* Under REVERSE, a layer whose input once did not come back: it is kept, as it would be under CHECKPOINT. */
+static bool held(const ebb_layer *l, const ebb_run *r)
 {
-  return i == 0 || !stored(s->layers[i - 1], r) || !s->layers[i]->ops->ignores_x;
+  return reverses(r) && r->held && r->held[l->id] && !stored(l, r);
+}
+
+/* Is layer i's input kept, too, where that is not left to reversal? The one in front may have to be undone from there. */
+static bool keeps_input(const ebb_chain *s, int i, const ebb_run *r)
+{
+  return held(s->layers[i], r) || i == 0 || !stored(s->layers[i - 1], r) || !s->layers[i]->ops->ignores_x;
 }
 
 /* What is kept inside layer l, on the way forward, and so what its way back finds. */
 static ebb_keep keep_of(const ebb_layer *l, const ebb_run *r)
 {
   if (stored(l, r)) return EBB_KEEP_ALL;
-  bool spared = r->keep == EBB_KEEP_INPUTS && r->policy == EBB_REVERSE && r->spared && r->spared[l->id];
+  bool spared = reverses(r) && r->spared && r->spared[l->id] && !held(l, r);
   return spared ? EBB_KEEP_INSIDE : ebb_keep_inside(l, r->keep);
 }
 
@@ -108,10 +119,10 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
     const ebb_layer *l = s->layers[i];
     ebb_mark         mark = ebb_arena_low_mark(r->arena);
     ebb_view         next = ebb_view_retyped(now, ebb_layer_shape(l, now.s)), input = now;
-    bool             whole = stored(l, r), keeps = whole || ebb_keeps(r);
+    bool             kept = stored(l, r) || held(l, r), keeps = kept || ebb_keeps(r);
     watch(r, l, now, false);
-    if (whole ? stored_with_input(s, i, r) : keeps && wants_input(l, r)) input = kept_copy(r, now);
-    if (!whole && ebb_guards(r, l, now)) ebb_guard_keep(r, l, now);
+    if (kept ? keeps_input(s, i, r) : keeps && wants_input(l, r)) input = kept_copy(r, now);
+    if (!kept && ebb_guards(r, l, now)) ebb_guard_keep(r, now);
     r->keep = keep_of(l, r);
     ebb_forward_layer(l, r, now, next);
     r->keep = outer;
@@ -149,17 +160,17 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   }
 }
 
-/* Layer i, which is stored: its gradient in place, and its input in place of y. */
-static void back_stored(const ebb_chain *s, int i, ebb_run *r, ebb_view y, ebb_view dy)
+/* Layer i, which is stored or held: its gradient in place, and its input, where that was kept, in place of y. */
+static void back_kept(const ebb_chain *s, int i, ebb_run *r, ebb_view y, ebb_view dy)
 {
   ebb_keep outer = r->keep;
   ebb_kept kept = ebb_kept_pop(r);
   ebb_view x = ebb_view_retyped(y, kept.view.s);
-  bool     has_input = stored_with_input(s, i, r);
-  r->keep = EBB_KEEP_ALL;
+  bool     has_input = keeps_input(s, i, r);
+  if (has_input) ebb_copy(r, x, kept.view); /* now, as a replay may work in place on what was kept */
+  r->keep = keep_of(s->layers[i], r);
   ebb_backward_layer(s->layers[i], r, kept.view, dy, ebb_view_retyped(dy, ebb_shape_real(x.s)));
   r->keep = outer;
-  if (has_input) ebb_copy(r, x, kept.view);
   ebb_arena_low_release(r->arena, kept.mark);
   if (has_input) watch(r, s->layers[i], x, true);
 }
@@ -181,7 +192,7 @@ static void reverse(const ebb_layer *layer, ebb_run *r, ebb_view y, ebb_view dy)
 {
   const ebb_chain *s = (const ebb_chain *)layer;
   for (int i = s->count - 1; i >= 0; i--) {
-    if (stored(s->layers[i], r)) back_stored(s, i, r, y, dy);
+    if (stored(s->layers[i], r) || held(s->layers[i], r)) back_kept(s, i, r, y, dy);
     else back_reversed(s, i, r, y, dy);
     y = ebb_view_retyped(y, ebb_shape_before(s->layers[i], y.s));
     dy = ebb_view_retyped(dy, ebb_shape_real(y.s));

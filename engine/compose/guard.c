@@ -24,23 +24,22 @@ static void measure(const ebb_run *r, ebb_view probe, ebb_view x)
   if (!r->dry) ebbk->moments(m.mean, m.var, ebb_input(x), 1, ebb_sites(x.s), x.s.c);
 }
 
-static bool held(const ebb_run *r, const ebb_layer *l)
+bool ebb_may_drift(const ebb_layer *l)
 {
-  return r->held && r->held[l->id];
+  return ebb_replays(l) || (ebb_reversible(l) && l->ops->logdet && !l->ops->transparent);
 }
 
 bool ebb_guards(const ebb_run *r, const ebb_layer *l, ebb_view x)
 {
-  return r->drift_most > 0 && r->policy == EBB_REVERSE && r->keep == EBB_KEEP_INPUTS && ebb_replays(l) && !x.s.stream;
+  return ebb_may_drift(l) && r->drift_most > 0 && r->policy == EBB_REVERSE && r->keep == EBB_KEEP_INPUTS && !x.s.stream;
 }
 
-void ebb_guard_keep(ebb_run *r, const ebb_layer *l, ebb_view x)
+void ebb_guard_keep(ebb_run *r, ebb_view x)
 {
   ebb_mark mark = ebb_arena_low_mark(r->arena);
-  ebb_view kept = ebb_kept_view(r, held(r, l) ? x.s : probe_shape(x.s));
-  if (held(r, l)) ebb_copy(r, kept, x);
-  else measure(r, kept, x);
-  ebb_kept_push(r, kept, mark);
+  ebb_view probe = ebb_kept_view(r, probe_shape(x.s));
+  measure(r, probe, x);
+  ebb_kept_push(r, probe, mark);
 }
 
 /* The largest change of a channel's mean or deviation, of the largest channel's root mean square. */
@@ -50,7 +49,7 @@ static double drift(ebb_view was, ebb_view is)
   double  worst = 0, scale = 0;
   for (int c = 0; c < was.s.c / 2; c++) {
     double change = fmax(fabs((double)b.mean[c] - (double)a.mean[c]), fabs(sqrt((double)b.var[c]) - sqrt((double)a.var[c])));
-    if (!(change <= worst)) worst = change;
+    if (change > worst || isnan(change)) worst = change; /* and nothing is beyond one that is no number */
     scale = fmax(scale, sqrt((double)a.mean[c] * (double)a.mean[c] + (double)a.var[c]));
   }
   return isfinite(scale) && !(worst <= 0) ? worst / scale : 0; /* what was not finite cannot come back */
@@ -60,12 +59,9 @@ void ebb_guard_check(ebb_run *r, const ebb_layer *l, ebb_view x)
 {
   ebb_kept kept = ebb_kept_pop(r);
   ebb_mark mark = ebb_arena_high_mark(r->arena);
-  if (held(r, l)) ebb_copy(r, x, kept.view);
-  else {
-    ebb_view now = ebb_scratch_view(r, kept.view.s);
-    measure(r, now, x);
-    if (!r->dry) ebb_note_drift(r, l, drift(kept.view, now));
-  }
+  ebb_view now = ebb_scratch_view(r, kept.view.s);
+  measure(r, now, x);
+  if (!r->dry) ebb_note_drift(r, l, drift(kept.view, now));
   ebb_arena_high_release(r->arena, mark);
   ebb_arena_low_release(r->arena, kept.mark);
 }

@@ -20,7 +20,7 @@ typedef struct ebb_plan_options {
   bool       training;        /* false: evaluation only, no gradients                              */
   bool       inverse;         /* of a flow: samples are drawn, too                                 */
   bool       input_gradient;  /* the gradient of the model's input is wanted too                   */
-  double     drift;           /* largest error of what a block's reverse brings back, of its size; 0: nobody looks */
+  double     drift;           /* run.drift: largest change of what a layer's reverse brings back, of its size; 0: nobody looks */
   bool       spans;           /* gradients are of one span at a time (run.h), else whole           */
   size_t     optimizer;       /* bytes of optimiser state                                          */
   size_t     loss;            /* bytes the loss takes for a moment, beside its gradient             */

@@ -68,9 +68,11 @@ typedef struct ebb_run {
   ebb_policy      policy;
   const bool     *spared;     /* (layers) REVERSE: blocks that keep their INSIDE, since there is room; NULL: none do */
   const bool     *stored;     /* (layers) REVERSE: blocks that keep all, since there is more room; NULL: none do */
-  const bool     *held;       /* (layers) REVERSE: blocks whose input is kept, as it does not come back; NULL: none are */
-  double          drift_most; /* largest error of what a block's reverse brings back, of its size; 0: nobody looks */
+  const bool     *held;       /* (layers) REVERSE: layers whose input is kept, as it does not come back; NULL: none are */
+  double          drift_most; /* largest change of a channel's mean or deviation in what reverse brings back (guard.h); 0: nobody looks */
   ebb_keep        keep;
+  uint64_t        place;      /* EVAL: of the first sample in its set, by which random numbers tell samples apart */
+  bool            drawn;      /* an inverse: of latent values that were drawn, and that no noise was added to */
   double         *logdet;     /* (n) log|det| of each sample, added up on the way forward; NULL: not wanted */
   double          dlogdet;    /* the derivative of the loss by each of them                */
   const int32_t  *labels;     /* (n) of the samples, for what depends on their class, below 0: none; NULL: none has one */

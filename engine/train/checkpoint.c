@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "compose/guard.h"
 #include "train/optim.h"
 
 enum { BLOCK = 512, DIGEST = SHA256_DIGEST_SIZE, HEX = 2 * DIGEST + 1 };
@@ -444,7 +445,7 @@ static void hold(const ebb_layer *l, int depth, void *context)
 {
   holder *k = context;
   (void)depth;
-  if (k->status == EBB_OK && ebb_replays(l) && is_line(k->names, l->name)) k->status = ebb_trainer_hold(k->t, l);
+  if (k->status == EBB_OK && ebb_may_drift(l) && is_line(k->names, l->name)) k->status = ebb_trainer_hold(k->t, l);
 }
 
 /* What the run that is resumed held, where this one looks for drift, too. */
