@@ -1,18 +1,21 @@
 /* tables.c -- see tables.h.
  * Where a share of the rows has the very same value, a likelihood has no bound: the density is made a peak there, as high as one likes.
- * Such values are found in one pass with few counters: when all are taken, each loses one, so that a value of more than 1 / (counters + 1)
- * of the rows keeps some, and what it keeps is at most its true count. Source: Misra and Gries 1982. */
+ * Such values are found in one pass with few counters: when all are taken, each loses one, so that a value loses no more than
+ * 1 / (counters + 1) of the rows, and what it keeps is at most its true count. Source: Misra and Gries 1982. Whole numbers in a range
+ * shorter than the number of rows are such values, too, however many there are. */
 #include "datasets/tables.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { COUNTERS = 32, SHARED_LEAST = 16 };
+enum { COUNTERS = 64, SHARED_LEAST = 16 };
 static const double share_most = 0.05;
 
 typedef struct column {
   int      held;            /* values that are counted                  */
   bool     more;            /* there are more than COUNTERS values      */
+  bool     broken;          /* not all values are whole numbers         */
+  double   least, most;
   double   value[COUNTERS];
   uint64_t count[COUNTERS];
 } column;
@@ -31,6 +34,10 @@ static void lose_one_each(column *c)
 
 static void count(column *c, double v)
 {
+  if (c->held == 0 && !c->more) c->least = c->most = v;
+  c->least = fmin(c->least, v);
+  c->most = fmax(c->most, v);
+  c->broken |= v != floor(v);
   for (int i = 0; i < c->held; i++)
     if (c->value[i] == v) {
       c->count[i]++;
@@ -75,13 +82,16 @@ static ebb_status check_column(const ebb_set *s, int number, const column *c, eb
 {
   int      most = 0;
   uint64_t rows = s->samples;
+  double   lost = 1.0 / (COUNTERS + 1);
   for (int i = 1; i < c->held; i++)
     if (c->count[i] > c->count[most]) most = i;
   if (c->held == 1 && !c->more)
     return refuse_column(s, number, ebb_pool_text(pool, "%g in every row", c->value[0]), pool);
   if (!c->more && 2 * (uint64_t)c->held <= rows)
     return refuse_column(s, number, ebb_pool_text(pool, "no more than %d different values in %llu rows", c->held, (unsigned long long)rows), pool);
-  if (c->held && c->count[most] >= SHARED_LEAST && (double)c->count[most] > share_most * (double)rows)
+  if (!c->broken && c->most - c->least < (double)rows)
+    return refuse_column(s, number, ebb_pool_text(pool, "nothing but whole numbers, %g to %g in %llu rows", c->least, c->most, (unsigned long long)rows), pool);
+  if (c->held && c->count[most] >= SHARED_LEAST && (double)c->count[most] > (share_most - lost) * (double)rows)
     return refuse_column(s, number, ebb_pool_text(pool, "%g in at least %llu of %llu rows", c->value[most], (unsigned long long)c->count[most],
                                                   (unsigned long long)rows), pool);
   return EBB_OK;

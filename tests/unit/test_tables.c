@@ -387,6 +387,9 @@ SPOIL(coarse, *x = floor(*x / 4))
 SPOIL(half_zero, if (i % 2) *x = 0)
 SPOIL(late_zeros, if (i >= ROWS * 9 / 10) *x = 0)
 SPOIL(some_pairs, if (i % 2) *x = v[(i - 1) * COLUMNS + 2])
+SPOIL(years, *x = i % 97)
+SPOIL(far_years, *x = 10 * i)
+SPOIL(six_in_hundred, if (i % 17 == 0) *x = 0)
 SPOIL(not_a_number, if (i == 123) *x = NAN)
 SPOIL(infinite, if (i == 399) *x = -INFINITY)
 
@@ -395,6 +398,9 @@ static const struct spoilt { void (*spoil)(double *); const char *words; } spoil
     {coarse, "column 2 (c), counted from 0, with no more than"},
     {half_zero, "with 0 in at least"},
     {late_zeros, "with 0 in at least"},
+    {years, "column 2 (c), counted from 0, with nothing but whole numbers, 0 to 96 in 400 rows"},
+    {far_years, NULL},
+    {six_in_hundred, "with 0 in at least"},
     {not_a_number, "found nan in row 123, column 2 (c)"},
     {infinite, "found -inf in row 399, column 2 (c)"},
     {some_pairs, NULL},
