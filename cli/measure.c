@@ -62,6 +62,12 @@ static void remember(witness *w, const ebb_layer *l, ebb_view x)
   w->last = s;
 }
 
+/* The larger one; of anything and NaN, NaN. */
+static double worse(double a, double b)
+{
+  return isnan(a) || a >= b ? a : b;
+}
+
 /* max |a - b|, of the stream in the units of activations */
 static double difference(ebb_view x, const void *truth)
 {
@@ -71,7 +77,7 @@ static double difference(ebb_view x, const void *truth)
       size_t here = i * (size_t)x.stride + (size_t)c, there = i * (size_t)x.s.c + (size_t)c;
       double d = x.s.stream ? ((double)((ebb_fixed *)x.p)[here] - (double)((const ebb_fixed *)truth)[there]) / (double)EBB_FIXED_ONE
                             : (double)((ebb_real *)x.p)[here] - (double)((const ebb_real *)truth)[there];
-      worst = fmax(worst, fabs(d));
+      worst = worse(worst, fabs(d));
     }
   return worst;
 }
@@ -86,7 +92,7 @@ static void watch(ebb_run *r, const ebb_layer *l, ebb_view x, bool reconstructed
   const seen *s = w->last;
   while (s && s->layer != l) s = s->before;
   if (!s) return;
-  w->worst = fmax(w->worst, difference(x, s->bytes));
+  w->worst = worse(w->worst, difference(x, s->bytes));
   w->compared++;
 }
 
@@ -100,7 +106,8 @@ static ebb_status reconstruction(json_t **error, ebb_trainer *t, ebb_source *sou
   ebb_status status = ebb_trainer_step(t, source, &m);
   t->work.run.watch = NULL;
   ebb_pool_clear(&w.pool);
-  *error = status == EBB_OK && !w.no_memory && (w.compared || t->policy != EBB_REVERSE) ? json_real(w.worst) : json_null();
+  bool known = status == EBB_OK && !w.no_memory && (w.compared || t->policy != EBB_REVERSE);
+  *error = !known ? json_null() : isfinite(w.worst) ? json_real(w.worst) : json_string("not finite");
   return status;
 }
 

@@ -5,8 +5,8 @@
 
 #include "config.h"
 
-/* step_seconds (all of them), forward_seconds, peak_bytes, planned_bytes, rss_bytes, if it is wanted course (course.h), reconstruction_max_error,
- * weights (hash of weights, momenta and running statistics after the steps), parameters. */
+/* step_seconds (all of them), forward_seconds, peak_bytes, planned_bytes, rss_bytes, if it is wanted course (course.h), reconstruction_max_error (null: not
+ * measured; "not finite"), weights (hash of weights, momenta and running statistics after the steps), parameters. */
 ebb_status ebb_measure(json_t **answer, ebb_config *c, ebb_policy mode, int warmup, int steps, bool course);
 
 /* The middle of `count` values, the mean of the two middle ones if there are two; sorts them. */

@@ -68,7 +68,8 @@ static double distance(const ebb_sampler *s, const ebb_real *a, const ebb_real *
   double                  most = 0;
   for (size_t i = 0; i < s->values; i++) {
     int c = (int)(i % (size_t)s->shape.c);
-    most = fmax(most, fabs((double)(in_units(o, a[i], c) - in_units(o, b[i], c))));
+    double off = fabs((double)(in_units(o, a[i], c) - in_units(o, b[i], c)));
+    if (off > most || isnan(off)) most = off;
   }
   return most;
 }
@@ -76,18 +77,18 @@ static double distance(const ebb_sampler *s, const ebb_real *a, const ebb_real *
 /* What was read to go between. */
 typedef struct end { ebb_real *z; int32_t label; } end;
 
-/* One sample's latent value, and how well it comes back. */
-static ebb_status encode(ebb_sampler *s, const end *e, const ebb_real *x)
+/* One sample's latent value, and how well it comes back; `place` is its number in the set. */
+static ebb_status encode(ebb_sampler *s, const end *e, const ebb_real *x, int place)
 {
   ebb_trainer *t = &s->trainer;
-  ebb_real    *z = e->z;
   ebb_view     y;
   t->work.run.labels = s->label ? &e->label : NULL;
+  t->work.run.place = (uint64_t)place;
   EBB_TRY(ebb_trainer_predict(t, ebb_view_of((void *)x, s->shape), &y));
-  memcpy(z, y.p, s->values * sizeof *z);
-  ebb_release(&t->work.run);
-  EBB_TRY(ebb_trainer_sample(t, ebb_view_of(z, s->shape), &y));
-  s->reconstruction = fmax(s->reconstruction, distance(s, ebb_reals(y), x));
+  memcpy(e->z, y.p, s->values * sizeof *e->z);
+  ebb_trainer_reconstruct(t, &y);
+  double off = distance(s, ebb_reals(y), x);
+  if (off > s->reconstruction || isnan(off)) s->reconstruction = off;
   ebb_release(&t->work.run);
   return EBB_OK;
 }
@@ -100,7 +101,7 @@ static ebb_status encode_batch(ebb_sampler *s, end *ends, const ebb_batch *batch
     int i = wanted->at[k] - first;
     if (i < 0 || i >= batch->x.s.n) continue;
     if (s->label) ends[k].label = batch->labels[i];
-    EBB_TRY(encode(s, &ends[k], ebb_reals(batch->x) + (size_t)i * s->values));
+    EBB_TRY(encode(s, &ends[k], ebb_reals(batch->x) + (size_t)i * s->values, wanted->at[k]));
   }
   return EBB_OK;
 }

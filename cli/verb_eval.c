@@ -1,5 +1,6 @@
 /* verb_eval.c -- `ebb eval`: a checkpoint's network on a set, with running statistics. */
 #define _POSIX_C_SOURCE 200809L
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,13 +45,25 @@ static ebb_status write_likelihoods(const char *path, const double *nats, uint64
   return status;
 }
 
+/* The mean is not finite then, either. */
+static void warn_not_finite(const char *name, const double *nats, uint64_t samples)
+{
+  uint64_t count = 0, first = 0;
+  for (uint64_t i = samples; i-- > 0;)
+    if (!isfinite(nats[i])) count++, first = i;
+  if (count)
+    fprintf(stderr, "warning: %s: %llu samples have no finite likelihood, the first of them number %llu, counted from 0\nhint: --csv=FILE tells each; "
+            "values far outside of those of the training do that\n", name, (unsigned long long)count, (unsigned long long)first);
+}
+
 static ebb_status measure_flow(ebb_metrics *m, const char *path, ebb_config *c, const ebb_model *model, ebb_data *data, ebb_split split,
                                const char *csv)
 {
   uint64_t samples = data->samples[split];
-  double  *nats = *csv ? ebb_pool_take(&c->pool, (size_t)samples * sizeof *nats) : NULL;
+  double  *nats = ebb_pool_take(&c->pool, (size_t)samples * sizeof *nats);
   EBB_TRY(evaluate(m, nats, path, c, model, data, split));
-  return nats ? write_likelihoods(csv, nats, samples, ebb_count(data->shape)) : EBB_OK;
+  warn_not_finite(data->name[split], nats, samples);
+  return *csv ? write_likelihoods(csv, nats, samples, ebb_count(data->shape)) : EBB_OK;
 }
 
 static ebb_status measure_classes(ebb_metrics *m, const char *path, ebb_config *c, ebb_data *data, ebb_split split, const char *csv)
@@ -106,9 +119,11 @@ static int print_likelihood(const result *r, bool json)
   const ebb_metrics *m = &r->metrics;
   double             nats = ebb_metrics_loss(m), bits = ebb_bits(nats, r->dimensions);
   if (json)
-    return ebb_print_json(json_pack("{s:o, s:{s:o}, s:I, s:s}", "loss", ebb_json_number(nats), "metrics", "bits_per_dimension",
-                                    ebb_json_number(bits), "samples", (json_int_t)m->samples, "data", r->name));
-  printf("%s: %llu samples\nnats a sample       %.5f\nbits per dimension  %.5f\n", r->name, (unsigned long long)m->samples, nats, bits);
+    return ebb_print_json(json_pack("{s:o, s:{s:o, s:o}, s:I, s:s}", "loss", ebb_json_number(nats), "metrics", "bits_per_dimension",
+                                    ebb_json_number(bits), "reconstruction_error", ebb_json_number(m->reconstruction), "samples",
+                                    (json_int_t)m->samples, "data", r->name));
+  printf("%s: %llu samples\nnats a sample         %.5f\nbits per dimension    %.5f\nreconstruction error  %.3g, the largest of the first batch\n", r->name,
+         (unsigned long long)m->samples, nats, bits, m->reconstruction);
   return EBB_OK;
 }
 
@@ -130,7 +145,8 @@ static int run(const ebb_flags *flags, ebb_words words)
 const ebb_verb ebb_verb_eval = {
   .name = "eval", .arguments = "CHECKPOINT.h5 [key=value ...]", .summary = "Measures a trained network on a set",
   .text = "The checkpoint holds the whole configuration; words change it, such as data.val=other.h5. "
-          "With --csv=FILE a flow's likelihood of each sample is written, too. "
+          "Of a flow it tells how far off its inverse brings back a value, in what the network sees; "
+          "with --csv=FILE the likelihood of each sample is written, too. "
           "Label maps are predicted as `ebb predict` does: Dice, IoU, and distances of surfaces in mm where element_size_um is given.",
   .flags = "json split csv quiet", .sections = "data run predict", .least = 1, .run = run,
 };

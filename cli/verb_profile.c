@@ -203,8 +203,9 @@ static void cell_error(char text[64], const profile *p, const row *r)
 {
   const json_t *error = json_object_get(r->answer, "reconstruction_max_error");
   (void)p;
-  if (r == &p->rows[EBB_REVERSE] && json_is_number(error)) snprintf(text, 64, "%g", json_number_value(error));
-  else strcpy(text, "-");
+  if (r != &p->rows[EBB_REVERSE]) strcpy(text, "-");
+  else if (json_is_number(error)) snprintf(text, 64, "%g", json_number_value(error));
+  else snprintf(text, 64, "%s", json_is_string(error) ? json_string_value(error) : "-");
 }
 static void cell_same(char text[64], const profile *p, const row *r)
 {

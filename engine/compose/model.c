@@ -190,16 +190,21 @@ static ebb_view invert(const ebb_layer *l, ebb_run *r, ebb_view y)
   return x;
 }
 
-void ebb_inverse(ebb_run *r, const ebb_model *m, ebb_view z, ebb_view *x)
+void ebb_invert(ebb_run *r, const ebb_model *m, ebb_view *y)
 {
   int count = 0;
   EBB_ASSERT(m->flow, "%s is not invertible from end to end", m->name);
   while (m->root->ops->child(m->root, count)) count++;
   r->pass = EBB_EVAL;
   r->keep = EBB_KEEP_NONE;
+  for (int i = count - 1; i >= 0; i--) *y = invert(m->root->ops->child(m->root, i), r, *y);
+}
+
+void ebb_inverse(ebb_run *r, const ebb_model *m, ebb_view z, ebb_view *x)
+{
   *x = ebb_kept_view(r, z.s);
   ebb_copy(r, *x, z);
-  for (int i = count - 1; i >= 0; i--) *x = invert(m->root->ops->child(m->root, i), r, *x);
+  ebb_invert(r, m, x);
 }
 
 void ebb_release(ebb_run *r)

@@ -38,5 +38,7 @@ void ebb_forward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view *y);
 /* Adds all parameters' gradients; dx.p may be NULL. Everything of the pass is released. */
 void ebb_backward(ebb_run *r, const ebb_model *m, ebb_view x, ebb_view dy, ebb_view dx);
 void ebb_release(ebb_run *r);
-/* z -> *x of a flow (m->flow) in evaluation; *x lies in the run's arena until ebb_release. z may be overwritten after the call. */
+/* The other way through a flow (m->flow), in evaluation: of the *y of such a pass, in its place; or of z, which stays, into *x, which lies
+ * in the run's arena until ebb_release. r->drawn says which of the two z is like. */
+void ebb_invert(ebb_run *r, const ebb_model *m, ebb_view *y);
 void ebb_inverse(ebb_run *r, const ebb_model *m, ebb_view z, ebb_view *x);

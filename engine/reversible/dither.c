@@ -2,7 +2,8 @@
  *   v = (x + u) / levels, u uniform in [0, 1), drawn anew in each pass;
  *   y = v - 1/2, or log(p / (1 - p)), p = a + (1 - 2 a) v, whose range is the whole line.
  * Owns: the noise. log|det| makes the likelihood that of x + u in its own units, which bounds that of x from below.
- * Its inverse takes u away, so that x comes back; in an evaluation, of samples that have none, it rounds down, to 0 .. levels - 1.
+ * Its inverse takes u away, so that x comes back; of latent values that were drawn, where there is none, it rounds down, to
+ * 0 .. levels - 1. In an evaluation u is that of the sample's place in its set: whenever it is made, in batches of any size, its numbers are the same.
  * Source: Theis et al. 2016, section 3.1 (dequantisation); Dinh et al. 2017, section 4.1 (logit, a = 0.05). */
 #include <math.h>
 
@@ -66,8 +67,12 @@ static ebb_view noise(const ebb_layer *l, const ebb_run *r, ebb_shape s, bool no
 {
   ebb_view u = ebb_view_of(scratch, s);
   ebb_rng  g = ebb_layer_rng(r, l->id);
-  if (r->pass == EBB_EVAL) g.time = 0; /* an evaluation gives the same number whenever it is made */
-  for (size_t i = 0; i < ebb_count(s); i++) ebb_reals(u)[i] = none ? 0 : (ebb_real)ebb_rng_uniform(g, i);
+  uint64_t first = 0;
+  if (r->pass == EBB_EVAL) {
+    g.time = 0;
+    first = r->place * (ebb_count(s) / (size_t)s.n);
+  }
+  for (size_t i = 0; i < ebb_count(s); i++) ebb_reals(u)[i] = none ? 0 : (ebb_real)ebb_rng_uniform(g, first + i);
   return u;
 }
 
@@ -122,10 +127,10 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   const dither *l = (const dither *)layer;
   void         *scratch = ebb_arena_high(r->arena, scratch_bytes(layer, y.s));
   if (r->dry) return;
-  ebb_view   u = noise(layer, r, y.s, r->pass == EBB_EVAL, scratch);
+  ebb_view   u = noise(layer, r, y.s, r->drawn, scratch);
   ebbk_board b = board_of(y.s);
   ebbk_unbiject(ebb_reals(y), y.stride, ebb_reals(u), u.stride, &l->map, &b);
-  if (r->pass == EBB_EVAL) round_down(y, l->map.bound);
+  if (r->drawn) round_down(y, l->map.bound);
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)

@@ -135,7 +135,7 @@ ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape
 {
   begin(t, m, o, run);
   EBB_TRY(ebb_loss_check(&t->loss, m->out.c));
-  return take_for(t, x, run, (ebb_plan_options){.batches = batches, .loss = loss_bytes(&t->loss, m, x)});
+  return take_for(t, x, run, (ebb_plan_options){.batches = batches, .loss = loss_bytes(&t->loss, m, x), .inverse = m->flow});
 }
 
 ebb_status ebb_trainer_create_predict(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,

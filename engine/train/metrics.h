@@ -9,6 +9,7 @@ typedef struct ebb_metrics {
   double   loss_sum;
   uint64_t samples, correct, correct5;   /* sites, where labels are maps */
   bool     likelihood;                   /* of a flow: there is nothing to be correct              */
+  double   reconstruction;               /* of a flow: how far off its inverse brings back a value of the first batch, at most */
   /* label maps only: */
   int      classes;                      /* 0: none were added                                  */
   uint64_t volume;                       /* the one whose counts are open                       */

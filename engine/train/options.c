@@ -46,12 +46,12 @@ const ebb_option ebb_train_option_table[] = {
 #define R(field) offsetof(ebb_run_options, field)
 const ebb_option ebb_run_option_table[] = {
     {"backward", EBB_OPTION_CHOICE, R(backward), "reverse", "",
-     "where backward gets activations: reconstruct, keep, recompute, or whatever is fastest within run.memory; the results are the same bytes",
+     "where backward gets activations: reconstruct, keep, recompute, or whatever is fastest within run.memory; the results are the same bytes, but for rounding in flows of real values",
      "reverse|store|checkpoint|auto", 0, 0},
     {"update", EBB_OPTION_CHOICE, R(update), "step", "",
      "when weights follow their gradients: after the backward pass, or within it, layer by layer, so that only one layer's are in memory; the results are the same bytes, but nothing can be clipped, nor left out if gradients are not finite",
      "step|backward", 0, 0},
-    {"drift", EBB_OPTION_REAL, R(drift), "1e-5", "", "reverse, of real values such as a flow's: how far off a block's input may come back, of its size; beyond, the step is left out and the input kept from then on; 0: nobody looks", NULL, 0, 1},
+    {"drift", EBB_OPTION_REAL, R(drift), "1e-5", "", "reverse, of real values such as a flow's: how far off the mean and deviation of each channel of a layer's input may come back, of the largest channel's size; beyond, the step is left out and the input kept from then on; 0: nobody looks", NULL, 0, 1},
     {"memory", EBB_OPTION_SIZE, R(memory), "0", "", "most memory the plan may need; 0: what the machine has free, for backward=auto less a tenth", NULL, 0, 0},
     {0},
 };

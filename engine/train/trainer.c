@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -10,22 +11,31 @@
 #include "train/schedule.h"
 
 /* ---- numbers that went astray -------------------------------------------------------------------------------- */
+/* "step 12: ", or nothing where nobody trains; and what to do about it. */
+static const char *when(const ebb_trainer *t, char text[32])
+{
+  snprintf(text, 32, "step %" PRIu64 ": ", t->step);
+  return t->plan.options.training ? text : "";
+}
+
+static const char *remedy(const ebb_trainer *t)
+{
+  return t->plan.options.training ? "a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed"
+                                  : "the weights have gone astray; take a checkpoint from before";
+}
+
 static ebb_status check_events(const ebb_trainer *t)
 {
   const ebb_events *e = &t->work.run.events;
+  char              step[32];
   if (e->singular)
-    return ebb_fail(EBB_SOFTWARE,
-                    "step %" PRIu64 ": the matrix of layer %s has no inverse any more\n"
-                    "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
-                    t->step, e->singular);
+    return ebb_fail(EBB_SOFTWARE, "%sthe matrix of layer %s has no inverse any more\nhint: %s", when(t, step), e->singular, remedy(t));
   if (e->not_whole)
     return ebb_fail(EBB_DATA, "layer %s: expected whole numbers 0 .. %d, found %.9g\nhint: data.mean=0 data.std=1 leave the file's values as they "
                     "are; model.grey_levels says how many levels they have", e->not_whole, e->levels - 1, e->odd);
   if (e->out_of_range == 0) return EBB_OK;
-  return ebb_fail(EBB_SOFTWARE,
-                  "step %" PRIu64 ": %" PRIu64 " values left the stream's range of +-%.0f in layer %s, the largest %.4g\n"
-                  "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
-                  t->step, e->out_of_range, (double)EBB_FIXED_RANGE, e->where, e->worst);
+  return ebb_fail(EBB_SOFTWARE, "%s%" PRIu64 " values left the stream's range of +-%.0f in layer %s, the largest %.4g\nhint: %s", when(t, step),
+                  e->out_of_range, (double)EBB_FIXED_RANGE, e->where, e->worst, remedy(t));
 }
 
 /* The first parameter of a span, in the order of the network, whose gradient is not finite; NULL: none. */
@@ -63,11 +73,12 @@ static ebb_status check_finite(const ebb_trainer *t, double loss, double norm)
   if (isfinite(loss) && isfinite(norm)) return EBB_OK;
   if (t->plan.spans) return check_finite_within(t, loss, norm);
   const char *first = first_nonfinite(t->work.grads, all_weights(t));
+  char        before[64] = "";
+  if (t->skipped_last) snprintf(before, sizeof before, "; the %" PRIu64 " steps before it were left out", t->skipped_last);
   return ebb_fail(EBB_SOFTWARE,
                   "step %" PRIu64 " (epoch %" PRIu32 ", sample %" PRIu64 "): the loss is %g, the norm of the gradients %g; "
-                  "the first gradient that is not finite belongs to %s\n"
-                  "hint: a lower train.lr, a longer train.warmup, or train.clip; the last checkpoint is unharmed",
-                  t->step, t->epoch, t->cursor, loss, norm, first ? first : "none");
+                  "the first gradient that is not finite belongs to %s%s\nhint: %s",
+                  t->step, t->epoch, t->cursor, loss, norm, first ? first : "none", before, remedy(t));
 }
 
 /* ---- weights that follow ----------------------------------------------------------------------------------------- */
@@ -264,10 +275,37 @@ static ebb_status check_sample(const ebb_trainer *t, ebb_view x)
 
 ebb_status ebb_trainer_sample(ebb_trainer *t, ebb_view z, ebb_view *x)
 {
+  t->work.run.drawn = true;
   ebb_inverse(&t->work.run, t->model, z, x);
   ebb_status status = check_sample(t, *x);
   if (status != EBB_OK) ebb_release(&t->work.run);
   return status;
+}
+
+void ebb_trainer_reconstruct(ebb_trainer *t, ebb_view *y)
+{
+  t->work.run.drawn = false;
+  ebb_invert(&t->work.run, t->model, y);
+}
+
+/* max |y - x|; NaN if one of them is */
+static double distance(ebb_view y, ebb_view x)
+{
+  double most = 0;
+  for (size_t i = 0; i < ebb_count(x.s); i++) {
+    double d = fabs((double)ebb_reals(y)[i] - (double)ebb_reals(x)[i]);
+    if (d > most || isnan(d)) most = d;
+  }
+  return most;
+}
+
+/* Of a flow, with y, which is no more then. */
+static void measure_likelihood(ebb_trainer *t, ebb_metrics *m, ebb_view y, ebb_view x)
+{
+  if (t->nats) ebb_loss_nll(t->nats + m->samples, &t->work.run, y);
+  if (m->samples || !t->plan.options.inverse) return;
+  ebb_trainer_reconstruct(t, &y);
+  m->reconstruction = distance(y, x);
 }
 
 ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics *m)
@@ -284,9 +322,10 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
       return check_events(t);
     }
     r->pass = EBB_EVAL;
+    r->place = m->samples;
     ebb_forward(r, t->model, batch.x, &y);
     double loss = ebb_loss_eval_soft(&t->loss, r, y, batch.labels, batch.soft, 1, NULL);
-    if (t->model->flow && t->nats) ebb_loss_nll(t->nats + m->samples, r, y);
+    if (t->model->flow) measure_likelihood(t, m, y, batch.x);
     count(t, m, y, &batch, loss);
     if (!t->model->flow && ebb_sites(t->model->out) > 1) ebb_metrics_add_maps(m, y, batch.labels, batch.index);
     ebb_release(r);

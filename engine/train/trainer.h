@@ -103,13 +103,13 @@ typedef struct ebb_trainer {
  * ebb_train_plan). */
 ebb_status ebb_trainer_create(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                               const ebb_run_options *run, uint64_t epoch_samples, size_t batches);
-/* The same for ebb_trainer_evaluate alone: no gradients, no optimiser state. */
+/* The same for ebb_trainer_evaluate alone: no gradients, no optimiser state. Of a flow metrics.reconstruction is measured, too. */
 ebb_status ebb_trainer_create_eval(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                    const ebb_run_options *run, size_t batches);
 /* And for ebb_trainer_predict alone: no loss either. */
 ebb_status ebb_trainer_create_predict(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                       const ebb_run_options *run, size_t batches);
-/* And for ebb_trainer_predict and ebb_trainer_sample of a flow. */
+/* And for ebb_trainer_predict, ebb_trainer_sample and ebb_trainer_reconstruct of a flow. */
 ebb_status ebb_trainer_create_sample(ebb_trainer *t, const ebb_model *m, ebb_shape x, const ebb_train_options *o,
                                      const ebb_run_options *run, size_t batches);
 void ebb_trainer_destroy(ebb_trainer *t);
@@ -143,6 +143,8 @@ ebb_status ebb_trainer_predict(ebb_trainer *t, ebb_view x, ebb_view *y);
 /* z -> *x, the other way, of a flow; both as x is planned, *x stands until ebb_release(&t->work.run). EBB_SOFTWARE: a matrix has no
  * inverse, the stream left its range, or values are not finite. */
 ebb_status ebb_trainer_sample(ebb_trainer *t, ebb_view z, ebb_view *x);
+/* The *y of an ebb_trainer_predict, in its place: x again, but for rounding. */
+void ebb_trainer_reconstruct(ebb_trainer *t, ebb_view *y);
 
 /* The whole run: from where the trainer stands to `steps`, validating (val may be NULL) at the end of each epoch,
  * logging to FOLDER/log.csv and FOLDER/log.jsonl, saving FOLDER/checkpoint_last.h5 each epoch (and every save_every steps),
