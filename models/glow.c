@@ -16,7 +16,7 @@
 
 enum { AFFINE, ADDITIVE };
 enum { CLAMP, SIGMOID };
-enum { CONV, PLU, RANDOM, REVERSE };
+enum { CONV, PLU, ORTHOGONAL, RANDOM, REVERSE };
 enum { NONE, PRIOR, ALL };
 
 #define AT(field) offsetof(glow_options, field)
@@ -26,7 +26,7 @@ const ebb_option glow_option_table[] = {
     {"width", EBB_OPTION_INT, AT(width), "128", "channels", "width of couplings' networks", NULL, 1, 4096},
     {"coupling", EBB_OPTION_CHOICE, AT(coupling), "affine", "", "what is done to half of the channels", "affine|additive", 0, 0},
     {"scale", EBB_OPTION_CHOICE, AT(scale), "clamp", "", "bounds of an affine coupling's scale: e^-2 to e^2, or the paper's 0 to 1, whose inverse can lose all digits", "clamp|sigmoid", 0, 0},
-    {"permutation", EBB_OPTION_CHOICE, AT(permutation), "conv", "", "how channels are mixed before a coupling", "conv|plu|random|reverse", 0, 0},
+    {"permutation", EBB_OPTION_CHOICE, AT(permutation), "conv", "", "how channels are mixed before a coupling", "conv|plu|orthogonal|random|reverse", 0, 0},
     {"condition", EBB_OPTION_CHOICE, AT(condition), "none", "", "what sees a sample's label, so that the density is that of its class: nothing, the priors' networks, or those of couplings, too", "none|prior|all", 0, 0},
     {"grey_levels", EBB_OPTION_INT, AT(grey_levels), "256", "", "values are whole numbers 0 to this - 1", NULL, 2, 65536},
     {0},
@@ -82,6 +82,7 @@ static ebb_layer *permutation(ebb_builder *b, int kind, int channels)
 {
   switch (kind) {
   case PLU: return ebb_plu_conv(b, "mix", channels);
+  case ORTHOGONAL: return ebb_orthogonal_conv(b, "mix", channels);
   case RANDOM: return ebb_permute(b, "mix", channels, NULL);
   case REVERSE: return ebb_flip(b, "mix", channels);
   default: return ebb_invertible_conv(b, "mix", channels);
@@ -132,6 +133,7 @@ static ebb_layer *level(ebb_builder *b, const glow *g, int number, int channels)
 ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root)
 {
   glow g = {*(const glow_options *)options, classes};
+  EBB_TRY(models_images(in));
   EBB_TRY(models_halves(in, g.o.levels));
   ebb_sequence *s = ebb_sequence_open(b, "net", 2);
   ebb_sequence_add(s, ebb_dither(b, "dither", g.o.grey_levels, false));

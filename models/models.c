@@ -75,13 +75,30 @@ ebb_status models_halves(ebb_shape in, int levels)
   int  size[3] = {in.d, in.h, in.w}, factor = 1 << levels;
   for (int i = 3 - in.rank; i < 3; i++)
     if (size[i] % factor)
-      return ebb_fail(EBB_CONFIG, "model.levels: expected sizes that are multiples of 2^%d = %d, found data of %s\nhint: a smaller model.levels",
-                      levels, factor, ebb_shape_print(text, in));
+      return ebb_fail(EBB_CONFIG, "model.levels: expected sizes that are multiples of 2^%d = %d, found data of %s\nhint: %s", levels, factor,
+                      ebb_shape_print(text, in), size[i] % 2 ? "crop or pad the images: odd sizes cannot be halved once" : "a smaller model.levels");
   return EBB_OK;
+}
+
+static bool is_row(ebb_shape in)
+{
+  return in.d * in.h * in.w == 1;
+}
+
+ebb_status models_images(ebb_shape in)
+{
+  char text[EBB_SHAPE_TEXT];
+  if (!is_row(in)) return EBB_OK;
+  return ebb_fail(EBB_CONFIG, "model.name: expected a network for tables, found one for images and data of %s\nhint: spline-flow or realnvp-tabular",
+                  ebb_shape_print(text, in));
 }
 
 ebb_status models_columns(ebb_shape in)
 {
+  char text[EBB_SHAPE_TEXT];
+  if (!is_row(in))
+    return ebb_fail(EBB_CONFIG, "model.name: expected a network for images, found one for tables and data of %s\nhint: glow, realnvp or nice",
+                    ebb_shape_print(text, in));
   if (in.c >= 2) return EBB_OK;
   return ebb_fail(EBB_CONFIG, "model.name: expected a table of two columns or more for couplings, found one\nhint: the density of one column "
                               "is a histogram's work");

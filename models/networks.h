@@ -38,6 +38,8 @@ extern const ebb_option nice_option_table[];
 typedef struct nice_options { int couplings, hidden, width, grey_levels; } nice_options;
 ebb_status nice_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
+/* EBB_CONFIG for rows of a table, where images are wanted. */
+ebb_status models_images(ebb_shape in);
 /* EBB_CONFIG if the sizes of images are not multiples of 2^levels. */
 ebb_status models_halves(ebb_shape in, int levels);
 
@@ -49,7 +51,7 @@ extern const ebb_option realnvp_tabular_option_table[];
 typedef struct realnvp_tabular_options { int layers; models_mlp_options mlp; } realnvp_tabular_options;
 ebb_status realnvp_tabular_build(ebb_builder *b, const void *options, ebb_shape in, int classes, ebb_layer **root);
 
-/* EBB_CONFIG if there is one column alone, of which couplings cannot make two parts. */
+/* EBB_CONFIG for images, and if there is one column alone, of which couplings cannot make two parts. */
 ebb_status models_columns(ebb_shape in);
 
 typedef struct stack_options { int depth, width, classes; } stack_options;

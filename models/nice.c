@@ -61,7 +61,7 @@ ebb_status nice_build(ebb_builder *b, const void *options, ebb_shape in, int cla
   const int           all[3] = {in.d, in.h, in.w};
   int                 values = in.d * in.h * in.w * in.c;
   (void)classes;
-  if (values < 2) return ebb_fail(EBB_CONFIG, "model.name: expected images of two values or more for couplings, found one");
+  EBB_TRY(models_images(in));
   ebb_sequence *s = ebb_sequence_open(b, "net", o->couplings + 8);
   ebb_sequence_add(s, ebb_dither(b, "dither", o->grey_levels, false));
   ebb_sequence_add(s, ebb_squeeze(b, "flatten", all, false));

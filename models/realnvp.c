@@ -4,7 +4,8 @@
  * stay as they are, and the other half is the next scale. The last scale has four couplings by colours. What comes out has the
  * image's shape.
  * Before each coupling an actnorm stands where the paper's has a batch norm behind it: it does not depend on other samples. The batch
- * norm is there for the asking.
+ * norm is there for the asking. Couplings' networks are plainer than the authors': no weight normalisation, no norm and no -x or mask beside the
+ * input, and no 1x1 convolution from each block to the head.
  * Source: Dinh et al. 2017, sections 3.4 to 3.6 and 4.1. */
 #include <stddef.h>
 
@@ -107,6 +108,7 @@ ebb_status realnvp_build(ebb_builder *b, const void *options, ebb_shape in, int 
 {
   const realnvp_options *o = options;
   (void)classes;
+  EBB_TRY(models_images(in));
   EBB_TRY(models_halves(in, o->levels - 1));
   ebb_sequence *s = ebb_sequence_open(b, "net", 2);
   ebb_sequence_add(s, ebb_dither(b, "dither", o->grey_levels, true));

@@ -27,7 +27,7 @@ typedef struct ebb_layer_ops {
 
   bool in_place;         /* forward may be called with y == x                                              */
   bool ignores_x;        /* backward does not read x (only its shape)                                       */
-  bool logdet;           /* adds to the run's log|det|                                                       */
+  bool logdet;           /* of flows: adds to the run's log|det|, if only 0; on real values, so that its inverse rounds */
   bool conditional;      /* looks at the run's labels                                                        */
   bool transparent;      /* a reversible composite that itself sees to what those inside keep, by the policy */
   ebb_dx_place dx_place;

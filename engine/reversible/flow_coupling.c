@@ -213,6 +213,12 @@ static ebb_layer *make_parts(ebb_builder *b, const char *name, ebb_parts parts, 
   return ebb_flow_coupling(b, name, parts, map, f);
 }
 
+static ebb_layer *make_additive(ebb_builder *b, const char *name, ebb_shape x)
+{
+  ebb_parts board = {.channels = x.c, .colour = EBBK_WHITE}, halves = {.channels = x.c, .first = x.c / 2};
+  return make_parts(b, name, x.w % 2 && x.w > 1 ? board : halves, ebb_shift());
+}
+
 static ebb_layer *make_affine(ebb_builder *b, const char *name, ebb_shape x)
 {
   ebb_parts board = {.channels = x.c, .colour = EBBK_BLACK}, halves = {.channels = x.c, .first = x.c / 2, .second = true};
@@ -230,6 +236,8 @@ static ebb_layer *make_spline(ebb_builder *b, const char *name, ebb_shape x)
     .forward = forward, .backward = backward, .inverse = inverse, .reverse = reverse, .child = child, .make = maker,   \
   }
 
+const ebb_layer_ops ebb_additive_coupling_ops =
+    FLOW_COUPLING("additive_coupling", "z1 = x1; z2 = x2 + F(x1), on real values", "Dinh et al. 2014 (NICE), section 3.2", make_additive);
 const ebb_layer_ops ebb_affine_coupling_ops =
     FLOW_COUPLING("affine_coupling", "z1 = x1; z2 = (x2 + t) e^s, (s, t) = F(x1)", "Dinh et al. 2017, Eq. 4-8", make_affine);
 const ebb_layer_ops ebb_spline_coupling_ops =
@@ -239,7 +247,7 @@ ebb_layer *ebb_flow_coupling(ebb_builder *b, const char *name, ebb_parts parts, 
 {
   bool split = parts.colour == EBBK_ALL;
   EBB_ASSERT(!split || (parts.first < parts.channels && (parts.first > 0 || parts.second)), "%d of %d channels", parts.first, parts.channels);
-  const ebb_layer_ops *ops = map.bins ? &ebb_spline_coupling_ops : &ebb_affine_coupling_ops;
+  const ebb_layer_ops *ops = map.bins ? &ebb_spline_coupling_ops : map.params == 1 ? &ebb_additive_coupling_ops : &ebb_affine_coupling_ops;
   flow_coupling       *l = (flow_coupling *)ebb_layer_new(b, ops, name, sizeof *l);
   l->parts = parts;
   l->map = map;

@@ -8,6 +8,7 @@
 
 #include "kernels/kernels.h"
 #include "reversible/reversible.h"
+#include "reversible/site_matrix.h"
 
 typedef struct invertible_conv {
   ebb_layer        base;
@@ -22,8 +23,6 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
 }
 
 /* ---- memory: in double W, its inverse and what that takes; the inverse in real; some rows ---------------------------- */
-enum { ROWS = 4096 };
-
 typedef struct desk {
   double   *w, *inverse, *work;
   ebb_real *back, *rows;
@@ -42,7 +41,7 @@ static size_t double_bytes(int c)
 static size_t scratch_bytes(const ebb_layer *layer, ebb_shape x)
 {
   (void)layer;
-  return double_bytes(x.c) + ebb_align(square(x.c) * sizeof(ebb_real)) + ROWS * (size_t)x.c * sizeof(ebb_real);
+  return double_bytes(x.c) + ebb_align(square(x.c) * sizeof(ebb_real)) + EBB_SITE_ROWS * (size_t)x.c * sizeof(ebb_real);
 }
 
 static desk desk_of(void *scratch, int c)
@@ -66,18 +65,6 @@ static double factor(const invertible_conv *l, ebb_run *r, const desk *k)
   return logdet;
 }
 
-/* v = v M^T or, of transposed, v M, in place, some rows at a time. */
-static void multiply(ebb_view v, const ebb_real *m, bool transposed, ebb_real *rows)
-{
-  int c = v.s.c;
-  for (size_t i = 0, n; i < ebb_sites(v.s); i += n) {
-    ebb_real *at = ebb_reals(v) + i * (size_t)v.stride;
-    n = ebb_sites(v.s) - i < ROWS ? ebb_sites(v.s) - i : ROWS;
-    ebbk->gemm(rows, c, at, v.stride, false, m, c, !transposed, (int)n, c, c, false);
-    ebbk->copy(at, v.stride, rows, c, n, c);
-  }
-}
-
 /* ---- the layer -------------------------------------------------------------------------------------------------------- */
 static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, void *scratch)
 {
@@ -89,7 +76,7 @@ static void forward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view y, 
     double each = sites * factor(l, r, &k);
     for (int i = 0; i < y.s.n; i++) logdet[i] += each;
   }
-  multiply(y, ebb_weights(r, l->weight), false, k.rows);
+  ebb_site_matrix(y, ebb_weights(r, l->weight), false, k.rows);
 }
 
 /* dW = sum of dy x^T + n sites dlogdet W^-T;  dx = W^T dy, in place. */
@@ -102,7 +89,7 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   ebb_real              *dw = ebb_grads(r, l->weight);
   double                 weight = (double)ebb_sites(x.s) * r->dlogdet;
   ebbk->gemm(dw, c, ebb_reals(dy), dy.stride, true, ebb_reals(x), x.stride, false, c, c, (int)ebb_sites(x.s), true);
-  multiply(dy, ebb_weights(r, l->weight), true, k.rows);
+  ebb_site_matrix(dy, ebb_weights(r, l->weight), true, k.rows);
   if (weight == 0) return;
   factor(l, r, &k);
   for (int i = 0; i < c; i++)
@@ -115,7 +102,7 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   desk                   k = desk_of(ebb_arena_high(r->arena, scratch_bytes(layer, y.s)), y.s.c);
   if (r->dry) return;
   factor(l, r, &k);
-  multiply(y, k.back, false, k.rows);
+  ebb_site_matrix(y, k.back, false, k.rows);
 }
 
 /* ---- PLU --------------------------------------------------------------------------------------------------------------- */
@@ -178,7 +165,7 @@ static void forward_plu(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view
   double                *logdet = ebb_logdet(r), each = (double)ebb_sites(y.s) / y.s.n * factors(l, r, &k);
   for (int i = 0; logdet && i < y.s.n; i++) logdet[i] += each;
   multiply_out(l, r, &k);
-  multiply(y, k.back, false, k.rows);
+  ebb_site_matrix(y, k.back, false, k.rows);
 }
 
 /* M = P^T dW, dW the sum of dy x^T, gives  dL = M V^T,  dV = L^T M  where these are not fixed;  dlog|s| = s dV + n sites dlogdet. */
@@ -209,7 +196,7 @@ static void backward_plu(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_vie
   ebbk->gemm(k.back, c, ebb_reals(dy), dy.stride, true, ebb_reals(x), x.stride, false, c, c, (int)ebb_sites(x.s), false);
   gradient(l, r, &k, k.back, (double)ebb_sites(x.s) * r->dlogdet);
   multiply_out(l, r, &k);
-  multiply(dy, k.back, true, k.rows);
+  ebb_site_matrix(dy, k.back, true, k.rows);
 }
 
 static void inverse_plu(const ebb_layer *layer, ebb_run *r, ebb_view y)
@@ -219,7 +206,7 @@ static void inverse_plu(const ebb_layer *layer, ebb_run *r, ebb_view y)
   if (r->dry) return;
   factors(l, r, &k);
   invert(l, r, &k);
-  multiply(y, k.back, false, k.rows);
+  ebb_site_matrix(y, k.back, false, k.rows);
 }
 
 static void swap_rows(ebb_real *w, int c, int a, int b)

@@ -49,6 +49,9 @@ ebb_layer *ebb_invertible_conv(ebb_builder *b, const char *name, int channels);
 /* invertible_conv.c -- the same with W = P L (U + diag(s)), whose P and signs of s stay as they are. */
 ebb_layer *ebb_plu_conv(ebb_builder *b, const char *name, int channels);
 
+/* orthogonal_conv.c -- y = Q x at every site, Q orthogonal. */
+ebb_layer *ebb_orthogonal_conv(ebb_builder *b, const char *name, int channels);
+
 /* permute.c -- y[j] = x[order[j]]: an order (channels) in the builder's pool, or NULL: a random one; flip: the last first. */
 ebb_layer *ebb_permute(ebb_builder *b, const char *name, int channels, const double *order);
 ebb_layer *ebb_flip(ebb_builder *b, const char *name, int channels);

@@ -10,6 +10,7 @@
 #include "compose/plan.h"
 #include "compose/sequence.h"
 #include "kernels/kernels.h"
+#include "models/models.h"
 #include "reversible/reversible.h"
 #include "tests/suite.h"
 
@@ -38,11 +39,9 @@ typedef struct bench {
   size_t        d; /* values of a sample */
 } bench;
 
-static void bench_run(bench *t, ebb_builder *b, ebb_layer *l)
+/* Weights and an input, of t->model. */
+static void bench_fill(bench *t)
 {
-  ebb_sequence *s = ebb_sequence_open(b, "root", 1);
-  ebb_sequence_add(s, l);
-  ck_assert_msg(ebb_model_end(&t->model, b, ebb_sequence_close(s)) == EBB_OK, "%s", ebb_message());
   ebb_plan_make(&t->plan, &t->model, t->s, (ebb_plan_options){.policy = t->policy, .training = true, .input_gradient = true}, &t->pool);
   ck_assert(ebb_workspace_create(&t->work, &t->model, &t->plan) == EBB_OK);
   ebb_model_initialise(&t->model, t->work.weights, t->work.state, 3);
@@ -51,6 +50,14 @@ static void bench_run(bench *t, ebb_builder *b, ebb_layer *l)
   t->x = ebb_pool_take(&t->pool, ebb_bytes(t->s));
   t->dx = ebb_pool_take(&t->pool, ebb_bytes(t->s));
   for (size_t i = 0; i < ebb_count(t->s); i++) t->x[i] = noise(2, i);
+}
+
+static void bench_run(bench *t, ebb_builder *b, ebb_layer *l)
+{
+  ebb_sequence *s = ebb_sequence_open(b, "root", 1);
+  ebb_sequence_add(s, l);
+  ck_assert_msg(ebb_model_end(&t->model, b, ebb_sequence_close(s)) == EBB_OK, "%s", ebb_message());
+  bench_fill(t);
 }
 
 static void bench_close(bench *t)
@@ -195,6 +202,58 @@ START_TEST(logdet_of_a_whole_flow)
   ebb_model_begin(&t.model, &b, "flow", t.s);
   bench_run(&t, &b, two_levels(&b));
   expect_logdet(&t);
+  bench_close(&t);
+}
+END_TEST
+
+/* ---- the networks that users have ------------------------------------------------------------------------------------ */
+#define GREY {.rank = 2, .n = 2, .d = 1, .h = 4, .w = 4, .c = 1}
+#define ROW {.rank = 1, .n = 3, .d = 1, .h = 1, .w = 1, .c = 7}
+static const struct network { const char *name, *options; ebb_shape s; } networks[] = {
+    {"glow", "levels=2 steps=2 width=4 grey_levels=4", GREY},
+    {"glow", "levels=2 steps=2 width=4 grey_levels=4 scale=sigmoid permutation=plu", GREY},
+    {"glow", "levels=2 steps=2 width=4 grey_levels=4 coupling=additive permutation=orthogonal", GREY},
+    {"glow", "levels=1 steps=2 width=4 grey_levels=4 permutation=random", GREY},
+    {"glow", "levels=2 steps=2 width=4 grey_levels=4 permutation=reverse", GREY},
+    {"realnvp", "levels=2 width=2 blocks=1 grey_levels=4", GREY},
+    {"realnvp", "levels=2 width=2 blocks=1 grey_levels=4 norm=batch", GREY},
+    {"realnvp-tabular", "layers=4 width=8 blocks=1", ROW},
+    {"spline-flow", "layers=3 bins=4 bound=2 width=8 blocks=1", ROW},
+};
+enum { NETWORKS = sizeof networks / sizeof *networks };
+
+static void network_open(bench *t, const char *name, const char *words, ebb_shape s)
+{
+  const ebb_network *n = ebb_network_find(name);
+  void              *options = ebb_pool_take(&t->pool, n->options_size);
+  t->s = s;
+  ck_assert_msg(ebb_network_options(n, options, words, &t->pool) == EBB_OK, "%s", ebb_message());
+  ck_assert_msg(ebb_network_model(&t->model, n, options, s, 0) == EBB_OK, "%s", ebb_message());
+  bench_fill(t);
+  for (size_t i = 0; i < ebb_count(s) && s.rank == 2; i++) t->x[i] = 1.5 + tanh(t->x[i]); /* grey levels 0 to 3 */
+}
+
+START_TEST(logdet_of_networks)
+{
+  bench t = {0};
+  network_open(&t, networks[_i].name, networks[_i].options, networks[_i].s);
+  expect_logdet(&t);
+  bench_close(&t);
+}
+END_TEST
+
+/* Its couplings are additive, on a grid that differences do not see: what is left are the scales of all values, and the grey levels'. */
+START_TEST(nice_changes_volumes_by_its_scales_alone)
+{
+  bench    t = {0};
+  ebb_real y[4 * MOST];
+  double   expected = -16 * log(4);
+  network_open(&t, "nice", "couplings=3 hidden=1 width=5 grey_levels=4", (ebb_shape)GREY);
+  forward(&t, y);
+  for (const ebb_param *p = t.model.params; p; p = p->next)
+    for (size_t i = 0; strcmp(p->name, "scale.logs") == 0 && i < p->count; i++) expected += t.work.weights[p->offset + i];
+  for (int n = 0; n < t.s.n; n++) ck_assert_double_eq_tol(t.work.run.logdet[n], expected, 1e-12 * fabs(expected));
+  ck_assert(fabs(expected + 16 * log(4)) > 0.01);
   bench_close(&t);
 }
 END_TEST
@@ -491,6 +550,8 @@ int main(void)
   tcase_set_timeout(all, 120);
   tcase_add_loop_test(all, logdet_is_that_of_the_jacobian, 0, (int)ebb_catalogue_count());
   tcase_add_test(all, logdet_of_a_whole_flow);
+  tcase_add_loop_test(all, logdet_of_networks, 0, NETWORKS);
+  tcase_add_test(all, nice_changes_volumes_by_its_scales_alone);
   tcase_add_test(all, border_is_a_channel_of_the_padding);
   tcase_add_loop_test(all, gradients_of_a_whole_flow, 0, EBB_POLICIES);
   tcase_add_test(all, splines_join_the_identity);
