@@ -37,6 +37,14 @@ static void draw(const char *picture, const char *script, ebb_pool *pool)
   else if (code != 0 || rename(part, picture) != 0) unlink(part);
 }
 
+/* Few batches of a flow may be thousands of times less likely than all others: what lies far above the beginning is cut off, lest it be all
+ * that is seen. */
+static const char *without_spikes(const char *log, ebb_pool *pool)
+{
+  return ebb_pool_text(pool, "stats '%s' using 'loss' name 'all' nooutput\nstats '%s' using 'loss' every ::0::0 name 'first' nooutput\n"
+                       "span = first_max - all_min\ncut = span > 0 && all_max > first_max + span / 2\ntop = first_max + span / 10\n", log, log);
+}
+
 void ebb_report_curves(const char *folder, bool maps, size_t dimensions)
 {
   static const char accuracy[] = "set ylabel 'accuracy, %%'\nset key bottom right\n"
@@ -44,18 +52,19 @@ void ebb_report_curves(const char *folder, bool maps, size_t dimensions)
     "'' using 'step':(100*column('val_accuracy')) with linespoints pt 7 ps 0.6 title 'validation'";
   static const char dice[] = "set ylabel 'Dice, mean over classes'\nset key bottom right\n"
     "plot '%s' using 'step':'val_dice' with linespoints pt 7 ps 0.6 title 'validation'";
-  static const char bits[] = "set ylabel 'bits per dimension'\nset key top right\n"
+  static const char bits[] = "set ylabel 'bits per dimension'\nset key top right\nif (cut) set yrange [*:top * %.9g]\n"
     "plot '%s' using 'step':(%.9g*column('loss')) with lines title 'training', "
     "'' using 'step':(%.9g*column('val_loss')) with linespoints pt 7 ps 0.6 title 'validation'";
   ebb_pool    pool = {0};
   const char *log = quoted(ebb_pool_text(&pool, "%s/log.csv", folder), &pool);
-  const char *second = dimensions ? ebb_pool_text(&pool, bits, log, ebb_bits(1, dimensions), ebb_bits(1, dimensions)) : ebb_pool_text(&pool, maps ? dice : accuracy, log);
+  double      bit = dimensions ? ebb_bits(1, dimensions) : 0;
+  const char *second = dimensions ? ebb_pool_text(&pool, bits, bit, log, bit, bit) : ebb_pool_text(&pool, maps ? dice : accuracy, log);
   const char *script = ebb_pool_text(&pool,
-    "set datafile separator ','\nset datafile missing NaN\nset grid\nset xlabel 'step'\nset multiplot layout 1,2\n"
-    "set ylabel '%s'\nset key top right\n"
+    "set datafile separator ','\nset datafile missing NaN\nset grid\nset xlabel 'step'\n%sset multiplot layout 1,2\n"
+    "set ylabel '%s'\nset key top right\nif (cut) set yrange [*:top]\n"
     "plot '%s' using 'step':'loss' with lines title 'training', "
     "'' using 'step':'val_loss' with linespoints pt 7 ps 0.6 title 'validation'\n"
-    "%s\nunset multiplot", dimensions ? "nats a sample" : "loss", log, second);
+    "set yrange [*:*]\n%s\nunset multiplot", without_spikes(log, &pool), dimensions ? "nats a sample" : "loss", log, second);
   draw(ebb_pool_text(&pool, "%s/curves.png", folder), script, &pool);
   ebb_pool_clear(&pool);
 }

@@ -52,8 +52,9 @@ static void warn_not_finite(const char *name, const double *nats, uint64_t sampl
   for (uint64_t i = samples; i-- > 0;)
     if (!isfinite(nats[i])) count++, first = i;
   if (count)
-    fprintf(stderr, "warning: %s: %llu samples have no finite likelihood, the first of them number %llu, counted from 0\nhint: --csv=FILE tells each; "
-            "values far outside of those of the training do that\n", name, (unsigned long long)count, (unsigned long long)first);
+    fprintf(stderr, "warning: %s: %llu of %llu samples have no finite likelihood, the first of them number %llu, counted from 0\nhint: --csv=FILE tells "
+            "each; values far outside of those of the training do that\n", name, (unsigned long long)count, (unsigned long long)samples,
+            (unsigned long long)first);
 }
 
 static ebb_status measure_flow(ebb_metrics *m, const char *path, ebb_config *c, const ebb_model *model, ebb_data *data, ebb_split split,
@@ -122,8 +123,9 @@ static int print_likelihood(const result *r, bool json)
     return ebb_print_json(json_pack("{s:o, s:{s:o, s:o}, s:I, s:s}", "loss", ebb_json_number(nats), "metrics", "bits_per_dimension",
                                     ebb_json_number(bits), "reconstruction_error", ebb_json_number(m->reconstruction), "samples",
                                     (json_int_t)m->samples, "data", r->name));
-  printf("%s: %llu samples\nnats a sample         %.5f\nbits per dimension    %.5f\nreconstruction error  %.3g, the largest of the first batch\n", r->name,
-         (unsigned long long)m->samples, nats, bits, m->reconstruction);
+  if (!isfinite(nats)) printf("%s: %llu samples\nnats a sample         not finite\n", r->name, (unsigned long long)m->samples);
+  else printf("%s: %llu samples\nnats a sample         %.5f\nbits per dimension    %.5f\nreconstruction error  %.3g, the largest of the first batch\n", r->name,
+              (unsigned long long)m->samples, nats, bits, m->reconstruction);
   return EBB_OK;
 }
 
