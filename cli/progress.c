@@ -43,9 +43,10 @@ static void show_step(const ebb_progress_line *line, const ebb_progress *p)
 
 static void show_drift(const ebb_progress_line *line, const ebb_progress *p)
 {
-  char bytes[EBB_BYTES_TEXT];
-  fprintf(stderr, "%sdrift: the input of %s came back off by %.1e of its size; step %" PRIu64 " is left out, and that input is kept from now "
-          "on: %s planned\n", line->terminal ? "\r\033[K" : "", p->drifted, p->drift, p->step, ebb_print_bytes(bytes, p->planned));
+  char bytes[EBB_BYTES_TEXT], off[32] = "beyond all bounds";
+  if (isfinite(p->drift)) snprintf(off, sizeof off, "by %.1e of its size", p->drift);
+  fprintf(stderr, "%sdrift: the input of %s came back off %s; step %" PRIu64 " is left out, and that input is kept from now "
+          "on: %s planned\n", line->terminal ? "\r\033[K" : "", p->drifted, off, p->step, ebb_print_bytes(bytes, p->planned));
 }
 
 static void show_validation(const ebb_progress_line *line, const ebb_progress *p)

@@ -37,12 +37,16 @@ static void draw(const char *picture, const char *script, ebb_pool *pool)
   else if (code != 0 || rename(part, picture) != 0) unlink(part);
 }
 
-/* Few batches of a flow may be thousands of times less likely than all others: what lies far above the beginning is cut off, lest it be all
- * that is seen. */
+/* Few batches of a flow may be thousands of times less likely than all others: single losses far above the first are cut off, lest they be
+ * all that is seen; but not most of them, nor validations. A log may have nothing to measure. */
 static const char *without_spikes(const char *log, ebb_pool *pool)
 {
-  return ebb_pool_text(pool, "stats '%s' using 'loss' name 'all' nooutput\nstats '%s' using 'loss' every ::0::0 name 'first' nooutput\n"
-                       "span = first_max - all_min\ncut = span > 0 && all_max > first_max + span / 2\ntop = first_max + span / 10\n", log, log);
+  return ebb_pool_text(pool,
+    "stats '%s' using 'loss' name 'all' nooutput\nstats '%s' using 'loss' every ::0::0 name 'first' nooutput\n"
+    "stats '%s' using 'val_loss' name 'val' nooutput\ncut = 0\n"
+    "if (exists('first_max') && exists('all_min')) {\n  span = first_max - all_min\n  top = first_max + span / 10\n"
+    "  cut = all_up_quartile < top && all_max > first_max + span / 2\n}\n"
+    "if (cut && exists('val_up_quartile')) cut = val_up_quartile < top\n", log, log, log);
 }
 
 void ebb_report_curves(const char *folder, bool maps, size_t dimensions)

@@ -17,8 +17,8 @@ static ebb_status evaluate(ebb_metrics *m, double *nats, const char *path, const
   ebb_trainer t;
   ebb_source *source;
   int         batch = c->train.batch;
-  EBB_TRY(ebb_trainer_create_eval(&t, model, ebb_build_batch(data->shape, batch), &c->train, &c->run,
-                                  ebb_data_eval_bytes(data, split, batch)));
+  size_t      beside = ebb_data_eval_bytes(data, split, batch) + (nats ? (size_t)data->samples[split] * sizeof *nats : 0);
+  EBB_TRY(ebb_trainer_create_eval(&t, model, ebb_build_batch(data->shape, batch), &c->train, &c->run, beside));
   t.nats = nats;
   ebb_status status = ebb_checkpoint_load(path, &t, true);
   if (status == EBB_OK) status = ebb_data_eval(&source, data, split, batch);
@@ -52,7 +52,7 @@ static void warn_not_finite(const char *name, const double *nats, uint64_t sampl
   for (uint64_t i = samples; i-- > 0;)
     if (!isfinite(nats[i])) count++, first = i;
   if (count)
-    fprintf(stderr, "warning: %s: %llu of %llu samples have no finite likelihood, the first of them number %llu, counted from 0\nhint: --csv=FILE tells "
+    fprintf(stderr, "ebb: warning: %s: %llu of %llu samples have no finite likelihood, the first of them number %llu, counted from 0\nhint: --csv=FILE tells "
             "each; values far outside of those of the training do that\n", name, (unsigned long long)count, (unsigned long long)samples,
             (unsigned long long)first);
 }

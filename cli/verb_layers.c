@@ -21,11 +21,11 @@ static int run(const ebb_flags *flags, ebb_words words)
 {
   (void)words;
   if (flags->json) return print_json();
-  printf("%-14s %-10s  %s\n", "layer", "reversible", "formula and source");
+  printf("%-18s %-10s  %s\n", "layer", "reversible", "formula and source");
   for (size_t i = 0; i < ebb_catalogue_count(); i++) {
     const ebb_layer_ops *l = ebb_catalogue_at(i);
-    printf("%-14s %-10s  %s\n", l->name, l->inverse ? "yes" : "no", l->formula);
-    if (*l->source) printf("%27s%s\n", "", l->source);
+    printf("%-18s %-10s  %s\n", l->name, l->inverse ? "yes" : "no", l->formula);
+    if (*l->source) printf("%31s%s\n", "", l->source);
   }
   return EBB_OK;
 }

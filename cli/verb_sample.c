@@ -127,7 +127,8 @@ static int print_end(const session *s)
     return ebb_print_json(json_pack("{s:s, s:s, s:i, s:f, s:I, s:o, s:I}", "file", s->file, "picture", s->picture, "samples", k->count, "temperature",
                                     s->config->sample.temperature, "seed", (json_int_t)s->config->sample.seed, "reconstruction_error",
                                     ebb_json_number(k->reconstruction), "planned_bytes", (json_int_t)k->trainer.plan.peak));
-  if (!isnan(k->reconstruction)) printf("largest reconstruction error of the samples between which it goes: %.3g\n", k->reconstruction);
+  if (isnan(k->reconstruction) && s->config->sample.between.count) puts("the samples between which it goes do not come back: not finite");
+  else if (!isnan(k->reconstruction)) printf("largest reconstruction error of the samples between which it goes: %.3g\n", k->reconstruction);
   printf("wrote %s: %d samples\n", s->file, k->count);
   if (*s->picture) printf("wrote %s\n", s->picture);
   return EBB_OK;

@@ -3,7 +3,8 @@
 #pragma once
 #include "datasets/data.h"
 
-/* Reads the whole set. EBB_DATA: more than EBB_LIST_MOST columns, NaN or Inf, a column that is constant or takes few values, or one value that many rows share. */
+/* Reads the whole set. EBB_DATA: more than EBB_LIST_MOST columns, NaN or Inf, a column that is constant, takes few values
+ * or nothing but whole numbers, or one value that many rows share. */
 ebb_status ebb_table_check(const ebb_set *s, ebb_h5 *f, ebb_notes *notes);
 
 /* EBB_DATA: NaN or Inf in this row, whose numbers are as in the file. */

@@ -134,7 +134,7 @@ ebb_status glow_build(ebb_builder *b, const void *options, ebb_shape in, int cla
 {
   glow g = {*(const glow_options *)options, classes};
   EBB_TRY(models_images(in));
-  EBB_TRY(models_halves(in, g.o.levels));
+  EBB_TRY(models_halves(in, g.o.levels, 1));
   ebb_sequence *s = ebb_sequence_open(b, "net", 2);
   ebb_sequence_add(s, ebb_dither(b, "dither", g.o.grey_levels, false));
   ebb_sequence_add(s, level(b, &g, 0, in.c));

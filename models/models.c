@@ -69,14 +69,14 @@ bool models_padding(ebb_shape in, int factor, int before[3], int after[3])
   return any;
 }
 
-ebb_status models_halves(ebb_shape in, int levels)
+ebb_status models_halves(ebb_shape in, int levels, int least)
 {
   char text[EBB_SHAPE_TEXT];
   int  size[3] = {in.d, in.h, in.w}, factor = 1 << levels;
   for (int i = 3 - in.rank; i < 3; i++)
     if (size[i] % factor)
       return ebb_fail(EBB_CONFIG, "model.levels: expected sizes that are multiples of 2^%d = %d, found data of %s\nhint: %s", levels, factor,
-                      ebb_shape_print(text, in), size[i] % 2 ? "crop or pad the images: odd sizes cannot be halved once" : "a smaller model.levels");
+                      ebb_shape_print(text, in), size[i] % (1 << least) ? "crop or pad the images to even sizes" : "a smaller model.levels");
   return EBB_OK;
 }
 

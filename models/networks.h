@@ -40,8 +40,8 @@ ebb_status nice_build(ebb_builder *b, const void *options, ebb_shape in, int cla
 
 /* EBB_CONFIG for rows of a table, where images are wanted. */
 ebb_status models_images(ebb_shape in);
-/* EBB_CONFIG if the sizes of images are not multiples of 2^levels. */
-ebb_status models_halves(ebb_shape in, int levels);
+/* EBB_CONFIG if the sizes of images are not multiples of 2^levels; `least` is how often such a network halves them at least. */
+ebb_status models_halves(ebb_shape in, int levels, int least);
 
 extern const ebb_option spline_flow_option_table[];
 typedef struct spline_flow_options { int layers, bins; double bound; models_mlp_options mlp; } spline_flow_options;

@@ -109,7 +109,7 @@ ebb_status realnvp_build(ebb_builder *b, const void *options, ebb_shape in, int 
   const realnvp_options *o = options;
   (void)classes;
   EBB_TRY(models_images(in));
-  EBB_TRY(models_halves(in, o->levels - 1));
+  EBB_TRY(models_halves(in, o->levels - 1, 0));
   ebb_sequence *s = ebb_sequence_open(b, "net", 2);
   ebb_sequence_add(s, ebb_dither(b, "dither", o->grey_levels, true));
   ebb_sequence_add(s, scale(b, o, 0, in.c));

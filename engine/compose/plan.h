@@ -18,7 +18,7 @@ typedef struct ebb_plan_options {
   ebb_policy policy;          /* not EBB_AUTO, which is ebb_plan_auto's to settle                  */
   size_t     room;            /* REVERSE: bytes that the peak may reach, if they save time; 0: the least that will do */
   bool       training;        /* false: evaluation only, no gradients                              */
-  bool       inverse;         /* of a flow: samples are drawn, too                                 */
+  bool       inverse;         /* of a flow: the way back from z to x, too                          */
   bool       input_gradient;  /* the gradient of the model's input is wanted too                   */
   double     drift;           /* run.drift: largest change of what a layer's reverse brings back, of its size; 0: nobody looks */
   bool       spans;           /* gradients are of one span at a time (run.h), else whole           */
@@ -40,7 +40,7 @@ typedef struct ebb_plan {
   bool      *spared;                           /* (layers), in the pool: blocks that keep what is inside them */
   bool      *stored;                           /* (layers), in the pool: blocks that keep all, as under STORE */
   ebb_cost  *costs;                            /* (layers), in the pool: of blocks, measured; NULL: not by ebb_plan_auto */
-  bool      *held;                             /* (layers), in the pool: blocks whose input is kept, as it does not come back */
+  bool      *held;                             /* (layers), in the pool: those whose input is kept, as it does not come back */
   ebb_kept  *stack;                            /* (most kept views of all plans), in the pool: of rehearsals */
   size_t saved;                                /* part of `state`                                   */
   size_t kept_views;                           /* number of them                                    */
@@ -58,7 +58,7 @@ ebb_status ebb_plan_auto(ebb_plan *p, const ebb_model *m, ebb_shape x, ebb_plan_
 typedef struct ebb_forecast { double planned, least, most; int blocks, spared, stored; } ebb_forecast;
 ebb_forecast ebb_plan_forecast(const ebb_plan *p, const ebb_model *m);
 
-/* Holds the input of block l from now on (options.drift > 0, REVERSE): only the run region changes, to the size that is planned now. Where
+/* Holds the input of layer l from now on (options.drift > 0, REVERSE): only the run region changes, to the size that is planned now. Where
  * options.room would not do, other blocks are replayed again, the first of them first. */
 void ebb_plan_hold(ebb_plan *p, const ebb_model *m, const ebb_layer *l);
 

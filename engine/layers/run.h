@@ -14,7 +14,8 @@ struct ebb_param;
 typedef enum ebb_pass { EBB_TRAIN, EBB_REPLAY, EBB_EVAL } ebb_pass;
 
 /* How the backward pass comes by activations. REVERSE reconstructs them, STORE keeps all that backward needs and
- * recomputes nothing, CHECKPOINT keeps each block's input and recomputes the block. Results are the same bytes. AUTO is for plans to settle. */
+ * recomputes nothing, CHECKPOINT keeps each block's input and recomputes the block. Results are the same bytes, or,
+ * of real-valued streams by reversal, the same but for rounding. AUTO is for plans to settle. */
 typedef enum ebb_policy { EBB_REVERSE, EBB_STORE, EBB_CHECKPOINT, EBB_POLICIES, EBB_AUTO = EBB_POLICIES } ebb_policy;
 extern const char *const ebb_policy_names[EBB_POLICIES + 1];
 
@@ -32,7 +33,7 @@ typedef struct ebb_events {
   const char *not_whole;      /* a layer that takes whole numbers 0 .. levels - 1 and was given `odd` */
   double      odd;
   int         levels;
-  const struct ebb_layer *drifted; /* the block that was undone first of those whose input did not come back */
+  const struct ebb_layer *drifted; /* the layer that was undone first of those whose input did not come back */
   double      drift;          /* by how much                            */
 } ebb_events;
 
@@ -72,7 +73,7 @@ typedef struct ebb_run {
   double          drift_most; /* largest change of a channel's mean or deviation in what reverse brings back (guard.h); 0: nobody looks */
   ebb_keep        keep;
   uint64_t        place;      /* EVAL: of the first sample in its set, by which random numbers tell samples apart */
-  bool            drawn;      /* an inverse: of latent values that were drawn, and that no noise was added to */
+  bool            drawn;      /* an inverse in EVAL: of latent values that were drawn, and that no noise was added to */
   double         *logdet;     /* (n) log|det| of each sample, added up on the way forward; NULL: not wanted */
   double          dlogdet;    /* the derivative of the loss by each of them                */
   const int32_t  *labels;     /* (n) of the samples, for what depends on their class, below 0: none; NULL: none has one */

@@ -113,12 +113,13 @@ static void backward(const ebb_layer *layer, ebb_run *r, ebb_view x, ebb_view dy
   ebbk_biject_grad(ebb_reals(dx), dx.stride, ebb_reals(u), u.stride, ebb_reals(x), x.stride, &l->map, &b, r->dlogdet);
 }
 
+/* NaN stays what it is. */
 static void round_down(ebb_view x, double levels)
 {
   for (size_t i = 0; i < ebb_sites(x.s); i++)
     for (int j = 0; j < x.s.c; j++) {
       ebb_real *v = ebb_reals(x) + i * (size_t)x.stride + j;
-      *v = (ebb_real)fmin(levels - 1, fmax(0, floor((double)*v)));
+      if (!isnan(*v)) *v = (ebb_real)fmin(levels - 1, fmax(0, floor((double)*v)));
     }
 }
 
@@ -127,10 +128,11 @@ static void inverse(const ebb_layer *layer, ebb_run *r, ebb_view y)
   const dither *l = (const dither *)layer;
   void         *scratch = ebb_arena_high(r->arena, scratch_bytes(layer, y.s));
   if (r->dry) return;
-  ebb_view   u = noise(layer, r, y.s, r->drawn, scratch);
+  bool       drawn = r->drawn && r->pass == EBB_EVAL;
+  ebb_view   u = noise(layer, r, y.s, drawn, scratch);
   ebbk_board b = board_of(y.s);
   ebbk_unbiject(ebb_reals(y), y.stride, ebb_reals(u), u.stride, &l->map, &b);
-  if (r->drawn) round_down(y, l->map.bound);
+  if (drawn) round_down(y, l->map.bound);
 }
 
 static ebb_layer *make(ebb_builder *b, const char *name, ebb_shape x)

@@ -1,6 +1,6 @@
 /* orthogonal_conv.c -- y = Q x at every site on real values, Q orthogonal and learned, the product of reflections: a mixing of
  * channels whose inverse is its transpose, which stretches nothing, and whose log|det| is 0. (The stream's is mixing.c.)
- * Owns: Q's parameters; Q is put together in double at each call, 2 c^3 FLOP.
+ * Owns: Q's parameters; Q is put together in double at each call, 2 c^3 multiply-adds.
  * Source: Householder 1958; Etmann et al. 2020, section 4. */
 #include "kernels/kernels.h"
 #include "reversible/reversible.h"

@@ -77,7 +77,7 @@ static ebb_status check_update(const ebb_train_options *o, const ebb_run_options
     return ebb_fail(EBB_CONFIG, "run.update=backward: expected train.accumulate=1, found %d: weights follow before the sum of gradients is known\n"
                     "hint: train.accumulate=1, or run.update=step", o->accumulate);
   if (m->logdet && reverses && run->drift > 0)
-    return ebb_fail(EBB_CONFIG, "run.update=backward: expected run.drift=0 for %s, found %g: a step could not be left out any more when a block's "
+    return ebb_fail(EBB_CONFIG, "run.update=backward: expected run.drift=0 for %s, found %g: a step could not be left out any more when a layer's "
                     "input does not come back\nhint: run.drift=0, run.backward=store or checkpoint, or run.update=step", m->name, run->drift);
   return EBB_OK;
 }
@@ -158,10 +158,10 @@ void ebb_trainer_destroy(ebb_trainer *t)
   ebb_pool_clear(&t->pool);
 }
 
-ebb_status ebb_trainer_hold(ebb_trainer *t, const ebb_layer *block)
+ebb_status ebb_trainer_hold(ebb_trainer *t, const ebb_layer *l)
 {
   t->held++;
-  ebb_plan_hold(&t->plan, t->model, block);
+  ebb_plan_hold(&t->plan, t->model, l);
   EBB_TRY(check_budget(&t->plan, t->budget));
   return ebb_workspace_resize(&t->work, t->model, &t->plan);
 }

@@ -35,7 +35,8 @@ static ebb_status check_events(const ebb_trainer *t)
                     "are; model.grey_levels says how many levels they have", e->not_whole, e->levels - 1, e->odd);
   if (e->out_of_range == 0) return EBB_OK;
   return ebb_fail(EBB_SOFTWARE, "%s%" PRIu64 " values left the stream's range of +-%.0f in layer %s, the largest %.4g\nhint: %s", when(t, step),
-                  e->out_of_range, (double)EBB_FIXED_RANGE, e->where, e->worst, remedy(t));
+                  e->out_of_range, (double)EBB_FIXED_RANGE, e->where, e->worst,
+                  t->plan.options.training ? remedy(t) : "are the data scaled as those of the training (data.mean, data.std)?");
 }
 
 /* The first parameter of a span, in the order of the network, whose gradient is not finite; NULL: none. */
@@ -199,8 +200,8 @@ static void leave_out(ebb_trainer *t)
   forget_gradients(t);
 }
 
-/* ---- blocks that do not come back ------------------------------------------------------------------------------- */
-/* Its gradients are of other activations than the step's: they change no weight, and from now on the block's input is kept. */
+/* ---- what does not come back ------------------------------------------------------------------------------- */
+/* Its gradients are of other activations than the step's: they change no weight, and from now on the layer's input is kept. */
 static ebb_status hold_drifted(ebb_trainer *t)
 {
   t->drifted = t->work.run.events.drifted;
@@ -319,6 +320,7 @@ ebb_status ebb_trainer_evaluate(ebb_trainer *t, ebb_source *source, ebb_metrics 
     EBB_TRY(next_batch(t, source, &batch));
     if (batch.x.s.n == 0) {
       ebb_metrics_finish(m);
+      r->place = 0;
       return check_events(t);
     }
     r->pass = EBB_EVAL;

@@ -38,7 +38,7 @@ typedef struct ebb_run_options {
   int    backward;            /* ebb_policy, or EBB_AUTO                  */
   int    update;              /* ebb_update                               */
   size_t memory;              /* limit in bytes, 0: what is available     */
-  double drift;               /* of what reverse brings back, of its size, before a block's input is kept; 0: never is */
+  double drift;               /* of what reverse brings back, of its size, before a layer's input is kept; 0: never is */
 } ebb_run_options;
 extern const ebb_option ebb_run_option_table[];
 
@@ -56,7 +56,7 @@ typedef struct ebb_progress {  /* what is logged and shown                */
   uint64_t step, steps;        /* optimiser steps done, of                */
   double   lr, loss, accuracy; /* loss and accuracy of the batches since the last report */
   double   grad_norm;          /* of the last step, before clipping       */
-  int      held;               /* blocks whose input is kept, as reverse did not bring it back */
+  int      held;               /* layers whose input is kept, as reverse did not bring it back */
   const char *drifted;         /* the last of them, if it is new since the last report; else NULL */
   double   drift;              /* how far off it was, of its size         */
   size_t   planned;            /* bytes, now                              */
@@ -83,7 +83,7 @@ typedef struct ebb_trainer {
   const char       *astray;    /* by the gradient of this parameter, the first on the way back; NULL: by none alone */
   uint64_t          skipped, skipped_last; /* steps left out; of them those since the last that was not */
   size_t            budget;    /* of bytes, 0: none                        */
-  int               held;      /* blocks whose input is kept, as it did not come back */
+  int               held;      /* layers whose input is kept, as it did not come back */
   const ebb_layer  *drifted;   /* the last of them, and by how much it was off, of its size */
   double            drift;
   double           *nats;      /* NULL or, of a flow: where an evaluation puts -log p(x) of each sample, in their order */
@@ -118,11 +118,11 @@ void ebb_trainer_destroy(ebb_trainer *t);
  * Loss or gradients that are not finite change no weight; after options.skip such steps in a row, or if the stream left its range, it is
  * EBB_SOFTWARE: the message says where. (Within the backward pass, run.update, weights have followed by the time that a gradient is not finite:
  * it is EBB_SOFTWARE at once.) Nor does a step by reversal change any whose activations did not come back to within run.drift:
- * the input of the block where that began is kept from then on, for which the plan grows. EBB_OSERR: it may not. */
+ * the input of the layer where that began is kept from then on, for which the plan grows. EBB_OSERR: it may not. */
 ebb_status ebb_trainer_step(ebb_trainer *t, ebb_source *source, ebb_metrics *m);
 
-/* Keeps the input of a block from now on. EBB_OSERR: the plan may not grow so far. */
-ebb_status ebb_trainer_hold(ebb_trainer *t, const ebb_layer *block);
+/* Keeps the input of a layer from now on. EBB_OSERR: the plan may not grow so far. */
+ebb_status ebb_trainer_hold(ebb_trainer *t, const ebb_layer *l);
 
 /* Puts the source where the trainer stands; in the next epoch, if this one has no whole batch left. */
 ebb_status ebb_trainer_seek(ebb_trainer *t, ebb_source *source);

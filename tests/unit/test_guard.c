@@ -1,4 +1,4 @@
-/* test_guard.c -- the drift guard: a block whose input reverse does not bring back is found, its step changes nothing, and its input is
+/* test_guard.c -- the drift guard: a layer whose input reverse does not bring back is found, its step changes nothing, and its input is
  * kept from then on.
  * Owns: a small flow, and ways to spoil it: its last coupling adds a number so large that the digits of what it is added to are lost; its
  * second one scales values away; its mixing matrix is all but singular. */

@@ -512,6 +512,7 @@ START_TEST(flows_say_what_data_they_are_for)
 {
   static const struct misfit { const char *name, *words; ebb_shape s; } misfits[] = {
       {"glow", "crop or pad", {.rank = 2, .n = 1, .d = 1, .h = 33, .w = 33, .c = 1}},
+      {"realnvp", "a smaller model.levels", {.rank = 2, .n = 1, .d = 1, .h = 33, .w = 33, .c = 1}},
       {"glow", "expected a network for tables", {.rank = 1, .n = 1, .d = 1, .h = 1, .w = 1, .c = 7}},
       {"realnvp", "expected a network for tables", {.rank = 1, .n = 1, .d = 1, .h = 1, .w = 1, .c = 7}},
       {"nice", "expected a network for tables", {.rank = 1, .n = 1, .d = 1, .h = 1, .w = 1, .c = 7}},
