@@ -62,12 +62,6 @@ static void remember(witness *w, const ebb_layer *l, ebb_view x)
   w->last = s;
 }
 
-/* The larger one; of anything and NaN, NaN. */
-static double worse(double a, double b)
-{
-  return isnan(a) || a >= b ? a : b;
-}
-
 /* max |a - b|, of the stream in the units of activations */
 static double difference(ebb_view x, const void *truth)
 {
@@ -77,7 +71,7 @@ static double difference(ebb_view x, const void *truth)
       size_t here = i * (size_t)x.stride + (size_t)c, there = i * (size_t)x.s.c + (size_t)c;
       double d = x.s.stream ? ((double)((ebb_fixed *)x.p)[here] - (double)((const ebb_fixed *)truth)[there]) / (double)EBB_FIXED_ONE
                             : (double)((ebb_real *)x.p)[here] - (double)((const ebb_real *)truth)[there];
-      worst = worse(worst, fabs(d));
+      worst = ebb_worse(worst, fabs(d));
     }
   return worst;
 }
@@ -92,7 +86,7 @@ static void watch(ebb_run *r, const ebb_layer *l, ebb_view x, bool reconstructed
   const seen *s = w->last;
   while (s && s->layer != l) s = s->before;
   if (!s) return;
-  w->worst = worse(w->worst, difference(x, s->bytes));
+  w->worst = ebb_worse(w->worst, difference(x, s->bytes));
   w->compared++;
 }
 

@@ -68,8 +68,7 @@ static double distance(const ebb_sampler *s, const ebb_real *a, const ebb_real *
   double                  most = 0;
   for (size_t i = 0; i < s->values; i++) {
     int c = (int)(i % (size_t)s->shape.c);
-    double off = fabs((double)(in_units(o, a[i], c) - in_units(o, b[i], c)));
-    if (off > most || isnan(off)) most = off;
+    most = ebb_worse(most, fabs((double)(in_units(o, a[i], c) - in_units(o, b[i], c))));
   }
   return most;
 }
@@ -87,8 +86,7 @@ static ebb_status encode(ebb_sampler *s, const end *e, const ebb_real *x, int pl
   EBB_TRY(ebb_trainer_predict(t, ebb_view_of((void *)x, s->shape), &y));
   memcpy(e->z, y.p, s->values * sizeof *e->z);
   ebb_trainer_reconstruct(t, &y);
-  double off = distance(s, ebb_reals(y), x);
-  if (off > s->reconstruction || isnan(off)) s->reconstruction = off;
+  s->reconstruction = ebb_worse(s->reconstruction, distance(s, ebb_reals(y), x));
   ebb_release(&t->work.run);
   return EBB_OK;
 }

@@ -2,8 +2,8 @@
  * Where a share of the rows has the very same value, a likelihood has no bound: the density is made a peak there, as high as one likes.
  * Such values are found in one pass with few counters: when all are taken, each loses one, so that a value loses no more than
  * 1 / (counters + 1) of the rows, and what it keeps is at most its true count: each value of more than share_most of the rows is found, and
- * some of little less. Source: Misra and Gries 1982. Whole numbers in a range
- * shorter than the number of rows are such values, too, however many there are. */
+ * some of little less. Source: Misra and Gries 1982. Whole numbers in a range shorter than the number of rows are such values, too, however
+ * many there are. */
 #include "datasets/tables.h"
 
 #include <math.h>

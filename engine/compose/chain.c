@@ -1,7 +1,7 @@
 /* chain.c -- reversible layers one after the other, in place on one stream.
  * Owns: what a reversible chain keeps, by the run's policy: nothing under REVERSE but the inside of blocks that the run spares, all of
- * those that it stores, the input of those that it holds, and what tells of drift (guard.c); under CHECKPOINT a copy of the input of each layer that is recomputed;
- * under STORE what the layers keep themselves, and a copy for those that look at x.
+ * those that it stores, the input of those that it holds, and what tells of drift (guard.c); under CHECKPOINT a copy of the input of each
+ * layer that is recomputed; under STORE what the layers keep themselves, and a copy for those that look at x.
  * It asks a layer only for its inverse. Must not know: which layers there are. */
 #include "compose/chain.h"
 

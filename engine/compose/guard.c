@@ -49,7 +49,7 @@ static double drift(ebb_view was, ebb_view is)
   double  worst = 0, scale = 0;
   for (int c = 0; c < was.s.c / 2; c++) {
     double change = fmax(fabs((double)b.mean[c] - (double)a.mean[c]), fabs(sqrt((double)b.var[c]) - sqrt((double)a.var[c])));
-    if (change > worst || isnan(change)) worst = change; /* and nothing is beyond one that is no number */
+    worst = ebb_worse(worst, change);
     if (isfinite(a.mean[c]) && !isfinite(a.var[c])) return INFINITY; /* too large for anyone to tell */
     scale = fmax(scale, sqrt((double)a.mean[c] * (double)a.mean[c] + (double)a.var[c]));
   }

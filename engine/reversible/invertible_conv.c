@@ -33,24 +33,21 @@ static size_t square(int c)
   return (size_t)c * (size_t)c;
 }
 
-static size_t double_bytes(int c)
+static size_t doubles(int c)
 {
-  return ebb_align((2 * square(c) + EBBK_INVERT_WORK(c)) * sizeof(double));
+  return 2 * square(c) + EBBK_INVERT_WORK(c);
 }
 
 static size_t scratch_bytes(const ebb_layer *layer, ebb_shape x)
 {
   (void)layer;
-  return double_bytes(x.c) + ebb_align(square(x.c) * sizeof(ebb_real)) + EBB_SITE_ROWS * (size_t)x.c * sizeof(ebb_real);
+  return ebb_site_scratch(doubles(x.c), x.c);
 }
 
 static desk desk_of(void *scratch, int c)
 {
-  desk k = {.w = scratch};
-  k.inverse = k.w + square(c), k.work = k.inverse + square(c);
-  k.back = (ebb_real *)(void *)((char *)scratch + double_bytes(c));
-  k.rows = (ebb_real *)(void *)((char *)k.back + ebb_align(square(c) * sizeof(ebb_real)));
-  return k;
+  ebb_site_desk d = ebb_site_desk_of(scratch, doubles(c), c);
+  return (desk){.w = d.doubles, .inverse = d.doubles + square(c), .work = d.doubles + 2 * square(c), .back = d.matrix, .rows = d.rows};
 }
 
 /* ---- W -------------------------------------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@ static ebb_shape shape(const ebb_layer *layer, ebb_shape x)
   return !x.stream && x.c == ((const orthogonal_conv *)layer)->channels ? x : ebb_shape_none();
 }
 
-/* ---- memory: in double the normals, Q, their gradients, and what these take; in real Q or its gradient; some rows ------- */
+/* ---- memory: in double the normals, Q, their gradients, and what these take; in real Q or its gradient; some rows (site_matrix.h) */
 typedef struct desk {
   double   *w, *q, *dw, *dq, *work;
   ebb_real *matrix, *rows;
@@ -30,23 +30,22 @@ static size_t square(int c)
   return (size_t)c * (size_t)c;
 }
 
-static size_t double_bytes(int c)
+static size_t doubles(int c)
 {
-  return ebb_align((4 * square(c) + ebb_orthogonal_scratch(c)) * sizeof(double));
+  return 4 * square(c) + ebb_orthogonal_scratch(c);
 }
 
 static size_t scratch_bytes(const ebb_layer *layer, ebb_shape x)
 {
   (void)layer;
-  return double_bytes(x.c) + ebb_align(square(x.c) * sizeof(ebb_real)) + EBB_SITE_ROWS * (size_t)x.c * sizeof(ebb_real);
+  return ebb_site_scratch(doubles(x.c), x.c);
 }
 
 static desk desk_of(void *scratch, int c)
 {
-  desk k = {.w = scratch};
+  ebb_site_desk d = ebb_site_desk_of(scratch, doubles(c), c);
+  desk          k = {.w = d.doubles, .matrix = d.matrix, .rows = d.rows};
   k.q = k.w + square(c), k.dw = k.q + square(c), k.dq = k.dw + square(c), k.work = k.dq + square(c);
-  k.matrix = (ebb_real *)(void *)((char *)scratch + double_bytes(c));
-  k.rows = (ebb_real *)(void *)((char *)k.matrix + ebb_align(square(c) * sizeof(ebb_real)));
   return k;
 }
 

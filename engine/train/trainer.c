@@ -293,10 +293,7 @@ void ebb_trainer_reconstruct(ebb_trainer *t, ebb_view *y)
 static double distance(ebb_view y, ebb_view x)
 {
   double most = 0;
-  for (size_t i = 0; i < ebb_count(x.s); i++) {
-    double d = fabs((double)ebb_reals(y)[i] - (double)ebb_reals(x)[i]);
-    if (d > most || isnan(d)) most = d;
-  }
+  for (size_t i = 0; i < ebb_count(x.s); i++) most = ebb_worse(most, fabs((double)ebb_reals(y)[i] - (double)ebb_reals(x)[i]));
   return most;
 }
 

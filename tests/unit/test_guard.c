@@ -313,6 +313,20 @@ START_TEST(within_a_budget_others_are_replayed_for_what_is_held)
 }
 END_TEST
 
+/* A channel whose mean is finite and whose variance is not: nobody can tell whether it came back. */
+START_TEST(what_is_too_large_to_tell_is_held)
+{
+  bench k;
+  begin(&k, by(EBB_REVERSE, 1e-5));
+  for (int i = 0; i < COLUMNS / 2; i++) weight(&k, "block0.f.bias")[i] = 46; /* e^46 = 1e20 */
+  memset(weight(&k, "block1.f.weight"), 0, COLUMNS / 2 * COLUMNS * sizeof(ebb_real));
+  steps(&k, 1);
+  ck_assert_int_eq(k.t.held, 1);
+  ck_assert_str_eq(k.t.drifted->name, "block2");
+  finish(&k);
+}
+END_TEST
+
 /* What is not finite on the way forward cannot come back: that is another matter. */
 START_TEST(a_loss_that_is_not_finite_is_no_drift)
 {
@@ -339,6 +353,7 @@ int main(void)
   tcase_add_loop_test(c, a_checkpoint_knows_what_is_held, 0, WAYS);
   tcase_add_test(c, a_plan_that_may_not_grow_ends_the_run);
   tcase_add_test(c, within_a_budget_others_are_replayed_for_what_is_held);
+  tcase_add_test(c, what_is_too_large_to_tell_is_held);
   tcase_add_test(c, a_loss_that_is_not_finite_is_no_drift);
   suite_add_tcase(suite, c);
   return run_suite(suite);
